@@ -1,0 +1,1 @@
+//! Scenarios run against oxetcd and a real etcd.
