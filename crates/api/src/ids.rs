@@ -37,3 +37,12 @@ impl RaftIndex {
         RaftIndex(self.0 + 1)
     }
 }
+
+/// A position in the history of the store: transaction `main`, change `sub` within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Revision {
+    /// The transaction; the empty store is at 1.
+    pub main: i64,
+    /// The change within the transaction, from 0.
+    pub sub: i64,
+}

@@ -5,6 +5,7 @@
 //! there; gRPC stubs only with the `server` and `client` features, which layers 0-3 never ask for.
 
 pub mod error;
+pub mod event;
 pub mod ids;
 pub mod kv;
 pub mod range;

@@ -40,6 +40,7 @@ fn generate(protos: &Path, out: &Path) {
     let descriptors = protox::compile(PROTOS, [protos]).expect("compile the proto files");
     tonic_prost_build::configure()
         .out_dir(out)
+        .build_transport(false)
         .bytes(".")
         .extern_path(".mvccpb.KeyValue", "crate::kv::RawKeyValue")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")

@@ -39,17 +39,6 @@ pub mod lock_client {
     pub struct LockClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl LockClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
     impl<T> LockClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
