@@ -1,0 +1,250 @@
+//! LMDB as the backend: a memory-mapped, copy-on-write B+tree. The only file that names heed.
+//!
+//! Invariants:
+//! - Every commit is synced: neither `NO_SYNC` nor `NO_META_SYNC` is ever set. Without, two commits
+//!   can leave both meta pages of LMDB pointing at pages that are not on the disk.
+//! - One backend per directory, among all processes: an exclusive `flock` on `LOCK` says so, and the
+//!   kernel drops it when a process dies. So LMDB's own lock file never meets a stale owner.
+//! - The map is a reservation of address space and takes no memory; it grows when it is full, which
+//!   no transaction may overlap: readers hold `gate` shared, growing takes it alone.
+//! - Revision buckets are filled by appending, so that pages are full and not half full.
+
+use std::{
+    fs::{self, File},
+    ops::Bound,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use heed::{
+    Database, Env, EnvOpenOptions, MdbError, PutFlags, RoTxn, RwTxn, WithoutTls, types::Bytes,
+};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
+
+/// Address space is reserved in multiples of this.
+const MAP_UNIT: usize = 1 << 30;
+
+/// How to open the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct LmdbOptions {
+    /// Address space to reserve, in bytes. It is raised when the file needs more.
+    pub map_size: usize,
+    /// How many views may be open at once.
+    pub max_readers: u32,
+}
+
+impl Default for LmdbOptions {
+    fn default() -> LmdbOptions {
+        LmdbOptions { map_size: 256 * MAP_UNIT, max_readers: 4096 }
+    }
+}
+
+/// A directory with an LMDB file, open for this process alone.
+pub struct LmdbBackend {
+    env: Env<WithoutTls>,
+    buckets: Vec<Database<Bytes, Bytes>>,
+    /// Shared by transactions, exclusive while the map grows.
+    gate: RwLock<()>,
+    writer: Mutex<()>,
+    data_file: PathBuf,
+    /// Dropped after `env`: the directory is free once the file is closed.
+    _lock: File,
+}
+
+impl LmdbBackend {
+    /// Opens the store in `dir`, which is created if it is missing. Fails with [`Error::Locked`] when
+    /// it is open already.
+    pub fn open(dir: &Path, options: LmdbOptions) -> Result<LmdbBackend, Error> {
+        fs::create_dir_all(dir).map_err(io("create directory", dir))?;
+        let lock = lock(dir)?;
+        let data_file = dir.join("data.mdb");
+        let used = fs::metadata(&data_file).map_or(0, |file| file.len() as usize);
+        let env = open_env(dir, options, used)?;
+        let mut txn = env.write_txn().map_err(engine)?;
+        let mut buckets = Vec::with_capacity(Bucket::ALL.len());
+        for bucket in Bucket::ALL {
+            let opened = env.create_database(&mut txn, Some(bucket.name())).map_err(engine)?;
+            buckets.push(opened);
+        }
+        txn.commit().map_err(engine)?;
+        sync_directories(dir)?;
+        let (gate, writer) = (RwLock::new(()), Mutex::new(()));
+        Ok(LmdbBackend { env, buckets, gate, writer, data_file, _lock: lock })
+    }
+
+    fn bucket(&self, bucket: Bucket) -> Database<Bytes, Bytes> {
+        self.buckets[bucket as usize]
+    }
+
+    /// One attempt at a transaction.
+    fn try_commit(&self, ops: &[Op]) -> Result<(), heed::Error> {
+        let _shared = self.gate.read();
+        let mut txn = self.env.write_txn()?;
+        for op in ops {
+            self.apply(&mut txn, op)?;
+        }
+        txn.commit()
+    }
+
+    fn apply(&self, txn: &mut RwTxn<'_>, op: &Op) -> Result<(), heed::Error> {
+        let database = self.bucket(op.bucket());
+        match op {
+            Op::Delete { key, .. } => database.delete(txn, key).map(|_| ()),
+            Op::Put { bucket, key, value } if bucket.is_append_only() => {
+                match database.put_with_flags(txn, PutFlags::APPEND, key, value) {
+                    // Not above the last key: an ordinary put will do.
+                    Err(heed::Error::Mdb(MdbError::KeyExist)) => database.put(txn, key, value),
+                    result => result,
+                }
+            }
+            Op::Put { key, value, .. } => database.put(txn, key, value),
+        }
+    }
+
+    /// Doubles the map, once no transaction is open.
+    fn grow(&self) -> Result<(), Error> {
+        let _alone = self.gate.write();
+        let size = self.env.info().map_size.saturating_mul(2);
+        // SAFETY: no transaction is open: each holds the gate shared while it lives.
+        unsafe { self.env.resize(size) }.map_err(engine)
+    }
+}
+
+impl Backend for LmdbBackend {
+    fn read(&self) -> Result<Box<dyn ReadTx + '_>, Error> {
+        // Recursive: a thread may open a second view while growing waits for its first.
+        let gate = self.gate.read_recursive();
+        let txn = self.env.read_txn().map_err(engine)?;
+        Ok(Box::new(LmdbRead { backend: self, txn, _gate: gate }))
+    }
+
+    fn commit(&self, ops: &[Op]) -> Result<(), Error> {
+        for op in ops {
+            let bytes = op.key().len();
+            if bytes == 0 || bytes > KEY_BYTES_MAX {
+                return Err(Error::KeySize { bucket: op.bucket().name(), bytes });
+            }
+        }
+        let _one_writer = self.writer.lock();
+        loop {
+            match self.try_commit(ops) {
+                Err(heed::Error::Mdb(MdbError::MapFull)) => self.grow()?,
+                result => return result.map_err(engine),
+            }
+        }
+    }
+
+    fn size(&self) -> Result<Size, Error> {
+        let _shared = self.gate.read_recursive();
+        let txn = self.env.read_txn().map_err(engine)?;
+        let main = self.env.stat();
+        let page_bytes = u64::from(main.page_size);
+        // Two meta pages and the tree of databases; then each database.
+        let mut pages = 2 + main.branch_pages + main.leaf_pages + main.overflow_pages;
+        for bucket in &self.buckets {
+            let stat = bucket.stat(&txn).map_err(engine)?;
+            pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        }
+        let file = fs::metadata(&self.data_file).map_err(io("stat", &self.data_file))?;
+        let in_use = pages as u64 * page_bytes;
+        Ok(Size { allocated: file.len().max(in_use), in_use })
+    }
+}
+
+/// A view. The transaction ends before the gate opens.
+struct LmdbRead<'a> {
+    backend: &'a LmdbBackend,
+    txn: RoTxn<'a, WithoutTls>,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+impl ReadTx for LmdbRead<'_> {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return Ok(None);
+        }
+        self.backend.bucket(bucket).get(&self.txn, key).map_err(engine)
+    }
+
+    fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        let database = self.backend.bucket(bucket);
+        let entries = if from.is_empty() {
+            let all = (Bound::<&[u8]>::Unbounded, Bound::Unbounded);
+            database.range(&self.txn, &all)
+        } else {
+            database.range(&self.txn, &(Bound::Included(from), Bound::Unbounded))
+        };
+        for entry in entries.map_err(engine)? {
+            let (key, value) = entry.map_err(engine)?;
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reserves the address space, less of it where the process may not have so much.
+fn open_env(dir: &Path, options: LmdbOptions, used: usize) -> Result<Env<WithoutTls>, Error> {
+    let least = round_up(used.saturating_mul(2).max(options.map_size.min(MAP_UNIT)));
+    let mut map_size = round_up(options.map_size.max(least));
+    loop {
+        let mut open = EnvOpenOptions::new().read_txn_without_tls();
+        open.map_size(map_size).max_readers(options.max_readers).max_dbs(16);
+        // SAFETY: the file is touched by this process alone (`LOCK`) and only through this map; no
+        // unsafe flag is set.
+        match unsafe { open.open(dir) } {
+            Err(heed::Error::Io(error))
+                if error.raw_os_error() == Some(libc::ENOMEM) && map_size > least =>
+            {
+                map_size = round_up((map_size / 2).max(least));
+            }
+            result => return result.map_err(engine),
+        }
+    }
+}
+
+/// Up to a multiple of 64 KiB, the largest page of any system that matters.
+fn round_up(bytes: usize) -> usize {
+    bytes.next_multiple_of(1 << 16)
+}
+
+/// Takes the directory for this process, or says that another has it.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("LOCK");
+    let mut open = File::options();
+    let file = open.read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(io("open", &path))?;
+    // SAFETY: the descriptor is open for the whole call.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(file);
+    }
+    let error = std::io::Error::last_os_error();
+    if error.kind() == std::io::ErrorKind::WouldBlock {
+        return Err(Error::Locked(dir.to_owned()));
+    }
+    Err(io("lock", &path)(error))
+}
+
+/// Makes the names of a new file and of its directory durable.
+fn sync_directories(dir: &Path) -> Result<(), Error> {
+    for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        File::open(dir).and_then(|opened| opened.sync_all()).map_err(io("sync", dir))?;
+    }
+    Ok(())
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { action, path, source }
+}
+
+fn engine(error: heed::Error) -> Error {
+    Error::Engine(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The engine beside its twin in memory, and what only the engine does.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{hash_all, mem::MemBackend};
+
+fn options() -> LmdbOptions {
+    LmdbOptions { map_size: 1 << 20, max_readers: 16 }
+}
+
+fn put(bucket: Bucket, key: &[u8], value: &[u8]) -> Op {
+    let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+    Op::Put { bucket, key, value }
+}
+
+fn entries(tx: &dyn ReadTx, bucket: Bucket, from: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    tx.scan(bucket, from, &mut |key, value| {
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn agrees_with_the_twin_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lmdb, mem) = (LmdbBackend::open(dir.path(), options()).unwrap(), MemBackend::new());
+    let mut seed = 7_u64;
+    let mut random = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for _ in 0..40 {
+        let mut ops = Vec::new();
+        for _ in 0..random(20) {
+            let bucket = Bucket::ALL[random(11) as usize];
+            let key = format!("{:03}", random(200)).into_bytes();
+            if random(4) == 0 {
+                ops.push(Op::Delete { bucket, key: key.into() });
+            } else {
+                ops.push(put(bucket, &key, &vec![b'v'; random(3000) as usize]));
+            }
+        }
+        lmdb.commit(&ops).unwrap();
+        mem.commit(&ops).unwrap();
+    }
+    let (a, b) = (lmdb.read().unwrap(), mem.read().unwrap());
+    for bucket in Bucket::ALL {
+        for from in ["", "050", "0505", "999"] {
+            assert_eq!(
+                entries(&*a, bucket, from.as_bytes()),
+                entries(&*b, bucket, from.as_bytes())
+            );
+        }
+        for number in 0..200 {
+            let key = format!("{number:03}");
+            assert_eq!(
+                a.get(bucket, key.as_bytes()).unwrap(),
+                b.get(bucket, key.as_bytes()).unwrap()
+            );
+        }
+    }
+    assert_eq!(hash_all(&*a).unwrap(), hash_all(&*b).unwrap());
+}
+
+#[test]
+fn survives_reopening_and_is_exclusive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("oxetcd");
+    let backend = LmdbBackend::open(&path, options()).unwrap();
+    backend.commit(&[put(Bucket::Lease, b"a", b"1")]).unwrap();
+    let second = LmdbBackend::open(&path, options());
+    assert!(matches!(second, Err(Error::Locked(dir)) if dir == path));
+    drop(backend);
+    let backend = LmdbBackend::open(&path, options()).unwrap();
+    assert_eq!(backend.read().unwrap().get(Bucket::Lease, b"a").unwrap(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_view_does_not_see_later_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let before = backend.read().unwrap();
+    backend.commit(&[put(Bucket::Lease, b"a", b"1")]).unwrap();
+    assert_eq!(before.get(Bucket::Lease, b"a").unwrap(), None);
+    assert_eq!(backend.read().unwrap().get(Bucket::Lease, b"a").unwrap(), Some(&b"1"[..]));
+}
+
+#[test]
+fn the_map_grows_when_it_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let value = vec![1; 1000];
+    for round in 0..8_u64 {
+        let ops: Vec<Op> = (0..500_u64)
+            .map(|number| put(Bucket::Key, &(round * 1000 + number).to_be_bytes(), &value))
+            .collect();
+        backend.commit(&ops).unwrap();
+    }
+    assert_eq!(entries(&*backend.read().unwrap(), Bucket::Key, b"").len(), 4000);
+    assert!(backend.env.info().map_size >= 4 << 20);
+    drop(backend);
+    LmdbBackend::open(dir.path(), options()).unwrap();
+}
+
+#[test]
+fn space_of_deleted_entries_is_not_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let key = |number: u64| number.to_be_bytes();
+    let value = vec![1; 1000];
+    let ops: Vec<Op> = (0..900).map(|number| put(Bucket::Key, &key(number), &value)).collect();
+    backend.commit(&ops).unwrap();
+    let full = backend.size().unwrap();
+    assert!(full.in_use >= 900_000 && full.allocated >= full.in_use, "{full:?}");
+    // Appended, four entries of a little under a page's quarter fill three pages of four at worst.
+    assert!(full.in_use < 1_300_000, "pages are not full: {full:?}");
+
+    let delete =
+        |number| Op::Delete { bucket: Bucket::Key, key: Bytes::copy_from_slice(&key(number)) };
+    backend.commit(&(0..890).map(delete).collect::<Vec<_>>()).unwrap();
+    let less = backend.size().unwrap();
+    assert!(less.in_use < 100_000, "{less:?}");
+    assert!(less.allocated >= full.in_use);
+}
+
+#[test]
+fn keys_that_do_not_fit_are_refused_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let lmdb = LmdbBackend::open(dir.path(), options()).unwrap();
+    let backends: [&dyn Backend; 2] = [&lmdb, &MemBackend::new()];
+    for backend in backends {
+        for bytes in [0, 512] {
+            let ops =
+                [put(Bucket::AuthUsers, b"u", b""), put(Bucket::AuthUsers, &vec![1; bytes], b"")];
+            let result = backend.commit(&ops);
+            assert!(matches!(result, Err(Error::KeySize { bytes: b, .. }) if b == bytes));
+            assert!(entries(&*backend.read().unwrap(), Bucket::AuthUsers, b"").is_empty());
+        }
+        assert!(backend.commit(&[put(Bucket::AuthUsers, &[1; 511], b"")]).is_ok());
+    }
+}

@@ -1,0 +1,40 @@
+//! What can go wrong below: fatal to the member, all of it.
+
+use std::path::PathBuf;
+
+/// An error of the storage.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process, or another backend of this process, has the directory open.
+    #[error("storage directory {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// A key longer than [`crate::KEY_BYTES_MAX`], or an empty one.
+    #[error("storage key of {bytes} bytes in bucket {bucket}: allowed are 1 to 511 bytes")]
+    KeySize {
+        /// The bucket that was written.
+        bucket: &'static str,
+        /// The length of the key.
+        bytes: usize,
+    },
+    /// Stored bytes that no encoder of this crate wrote.
+    #[error("corrupt record in bucket {bucket}: {what}")]
+    Corrupt {
+        /// The bucket that was read.
+        bucket: &'static str,
+        /// What was wrong, for the operator.
+        what: &'static str,
+    },
+    /// The file system refused.
+    #[error("storage {action} {}: {source}", .path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The engine failed.
+    #[error("storage engine: {0}")]
+    Engine(String),
+}

@@ -1,0 +1,89 @@
+//! The backend's twin in memory, for tests and simulation: the same order, the same atomicity.
+
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
+
+/// The buckets, one map each; copied on write when a view still holds them.
+type Maps = Vec<Arc<BTreeMap<Bytes, Bytes>>>;
+
+/// A backend that lives as long as the value. Clones share the data, as two openings of one file
+/// would.
+#[derive(Clone)]
+pub struct MemBackend {
+    maps: Arc<RwLock<Maps>>,
+}
+
+impl MemBackend {
+    /// An empty backend.
+    pub fn new() -> MemBackend {
+        let maps = Bucket::ALL.iter().map(|_| Arc::default()).collect();
+        MemBackend { maps: Arc::new(RwLock::new(maps)) }
+    }
+
+    /// An independent copy of everything committed: what a crash right now would leave.
+    pub fn fork(&self) -> MemBackend {
+        MemBackend { maps: Arc::new(RwLock::new(self.maps.read().clone())) }
+    }
+}
+
+impl Default for MemBackend {
+    fn default() -> MemBackend {
+        MemBackend::new()
+    }
+}
+
+impl Backend for MemBackend {
+    fn read(&self) -> Result<Box<dyn ReadTx + '_>, Error> {
+        Ok(Box::new(MemRead { maps: self.maps.read().clone() }))
+    }
+
+    fn commit(&self, ops: &[Op]) -> Result<(), Error> {
+        for op in ops {
+            let bytes = op.key().len();
+            if bytes == 0 || bytes > KEY_BYTES_MAX {
+                return Err(Error::KeySize { bucket: op.bucket().name(), bytes });
+            }
+        }
+        let mut maps = self.maps.write();
+        for op in ops {
+            let map = Arc::make_mut(&mut maps[op.bucket() as usize]);
+            match op {
+                Op::Put { key, value, .. } => map.insert(key.clone(), value.clone()),
+                Op::Delete { key, .. } => map.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> Result<Size, Error> {
+        let maps = self.maps.read();
+        let entries = maps.iter().flat_map(|map| map.iter());
+        let in_use = entries.map(|(key, value)| (key.len() + value.len()) as u64).sum();
+        Ok(Size { allocated: in_use, in_use })
+    }
+}
+
+/// A view: the maps as they were.
+struct MemRead {
+    maps: Maps,
+}
+
+impl ReadTx for MemRead {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        Ok(self.maps[bucket as usize].get(key).map(|value| &value[..]))
+    }
+
+    fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        let range = (Bound::Included(from), Bound::Unbounded);
+        for (key, value) in self.maps[bucket as usize].range::<[u8], _>(range) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

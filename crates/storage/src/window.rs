@@ -1,0 +1,175 @@
+//! The write-behind buffer between apply and the backend.
+//!
+//! Invariants:
+//! - What is flushed is a prefix of what was appended, and it carries the consistent index and term
+//!   of its last entry in the same transaction (etcd's rule since 3.5.3: index and data never part).
+//! - Operations count as pending until their commit has returned.
+//! - A failed flush puts everything back as it was. The caller stops the member.
+
+use std::{
+    mem,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use api::ids::{RaftIndex, Term};
+use parking_lot::Mutex;
+
+use crate::{Backend, Error, Op, schema::meta};
+
+/// Changes that apply has made and the backend does not have yet.
+#[derive(Default)]
+pub struct Window {
+    pending: Mutex<Pending>,
+    /// Held for a whole flush: flushes go one after another.
+    flush: Mutex<()>,
+    bytes: AtomicUsize,
+    ops: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Pending {
+    ops: Vec<Op>,
+    /// Where the last append stood; `None` when all of it is flushed.
+    last: Option<Flushed>,
+    /// The newest raft index that was ever appended.
+    newest: RaftIndex,
+}
+
+/// What the backend holds after a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The last entry that is applied in the backend: its consistent index.
+    pub index: RaftIndex,
+    /// The term of that entry.
+    pub term: Term,
+    /// The main revision of the store after that entry.
+    pub revision: i64,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new() -> Window {
+        Window::default()
+    }
+
+    /// Adds the changes of an apply batch. `at` is its last entry and `revision` the store's current
+    /// main revision after it. Without changes it still moves the consistent index.
+    pub fn append(&self, ops: Vec<Op>, at: (RaftIndex, Term), revision: i64) {
+        let (index, term) = at;
+        self.bytes.fetch_add(ops.iter().map(Op::bytes).sum(), Ordering::Relaxed);
+        self.ops.fetch_add(ops.len(), Ordering::Relaxed);
+        let mut pending = self.pending.lock();
+        assert!(index >= pending.newest, "window: the consistent index never goes back");
+        pending.newest = index;
+        pending.last = Some(Flushed { index, term, revision });
+        if pending.ops.is_empty() {
+            pending.ops = ops;
+        } else {
+            pending.ops.extend(ops);
+        }
+    }
+
+    /// Bytes of keys and values that are not committed yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Count of changes that are not committed yet.
+    pub fn pending_ops(&self) -> usize {
+        self.ops.load(Ordering::Relaxed)
+    }
+
+    /// Commits everything appended so far, with its consistent index and term, as one transaction.
+    /// `None` when there was nothing new.
+    pub fn flush(&self, backend: &dyn Backend) -> Result<Option<Flushed>, Error> {
+        let _one_at_a_time = self.flush.lock();
+        let (mut ops, last) = {
+            let mut pending = self.pending.lock();
+            let Some(last) = pending.last.take() else { return Ok(None) };
+            (mem::take(&mut pending.ops), last)
+        };
+        let count = ops.len();
+        ops.extend(meta::put_consistent(last.index, last.term));
+        if let Err(error) = backend.commit(&ops) {
+            ops.truncate(count);
+            self.put_back(ops, last);
+            return Err(error);
+        }
+        let bytes: usize = ops[..count].iter().map(Op::bytes).sum();
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.ops.fetch_sub(count, Ordering::Relaxed);
+        Ok(Some(last))
+    }
+
+    /// Restores the state before a flush, ahead of what was appended meanwhile.
+    fn put_back(&self, mut ops: Vec<Op>, last: Flushed) {
+        let mut pending = self.pending.lock();
+        ops.append(&mut pending.ops);
+        pending.ops = ops;
+        pending.last.get_or_insert(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Bucket, ReadTx, Size, mem::MemBackend, schema::read_consistent};
+
+    fn put(key: &'static str, value: &'static str) -> Op {
+        Op::Put { bucket: Bucket::Lease, key: Bytes::from(key), value: Bytes::from(value) }
+    }
+
+    fn at(index: u64) -> (RaftIndex, Term) {
+        (RaftIndex(index), Term(3))
+    }
+
+    #[test]
+    fn flush_commits_in_order_with_the_index_of_the_last_entry() {
+        let (window, backend) = (Window::new(), MemBackend::new());
+        assert_eq!(window.flush(&backend).unwrap(), None);
+        window.append(vec![put("a", "1"), put("b", "1")], at(5), 2);
+        window.append(vec![put("a", "22")], at(6), 3);
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (3, 7));
+
+        let flushed = window.flush(&backend).unwrap();
+        let last = Flushed { index: RaftIndex(6), term: Term(3), revision: 3 };
+        assert_eq!(flushed, Some(last));
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (0, 0));
+        let tx = backend.read().unwrap();
+        assert_eq!(tx.get(Bucket::Lease, b"a").unwrap(), Some(&b"22"[..]));
+        assert_eq!(read_consistent(&*tx).unwrap(), Some(at(6)));
+
+        window.append(Vec::new(), at(7), 3);
+        assert_eq!(window.flush(&backend).unwrap().unwrap().index, RaftIndex(7));
+        assert_eq!(window.flush(&backend).unwrap(), None);
+    }
+
+    /// A backend whose commits fail.
+    struct Broken;
+
+    impl Backend for Broken {
+        fn read(&self) -> Result<Box<dyn ReadTx + '_>, Error> {
+            Err(Error::Engine("broken".into()))
+        }
+        fn commit(&self, _: &[Op]) -> Result<(), Error> {
+            Err(Error::Engine("broken".into()))
+        }
+        fn size(&self) -> Result<Size, Error> {
+            Err(Error::Engine("broken".into()))
+        }
+    }
+
+    #[test]
+    fn a_failed_flush_keeps_everything_pending() {
+        let (window, backend) = (Window::new(), MemBackend::new());
+        window.append(vec![put("a", "1")], at(5), 2);
+        assert!(window.flush(&Broken).is_err());
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (1, 2));
+        window.append(vec![put("a", "2")], at(6), 3);
+        assert_eq!(window.flush(&backend).unwrap().unwrap().index, RaftIndex(6));
+        let tx = backend.read().unwrap();
+        assert_eq!(tx.get(Bucket::Lease, b"a").unwrap(), Some(&b"2"[..]));
+    }
+}
