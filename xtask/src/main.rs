@@ -1,2 +1,42 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask ci | tidy | codegen | interop | peers`.
+
+mod ci;
+mod compat;
+mod interop;
+mod layers;
+mod peers;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask TASK
+  ci                format, lint, tidy, generated code: what a machine checks besides tests
+  tidy              layers, module docs, words that must not land, rows of COMPAT.md
+  codegen [--check] write (or check) crates/api/src/generated
+  interop           tests with a real etcd, the real etcdctl and other languages' clients
+  peers             only fetch what interop needs, and print where it is";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let task = args.first().map_or("", String::as_str);
+    let result = match task {
+        "ci" => ci::run(),
+        "tidy" => tidy::run(),
+        "codegen" => ci::codegen(args.iter().any(|arg| arg == "--check")),
+        "interop" => interop::run(),
+        "peers" => peers::Peers::fetch().map(|peers| println!("{peers:#?}")),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {task}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! oxetcd beside a real etcd: the real etcdctl, other languages' clients, the differential run.
+
+mod server;
+mod transcript;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    peers::Peers,
+    shell::{command, root, run as sh},
+};
+use server::Server;
+
+/// Operations of the differential run here; `--ops 50000` is run by hand and before releases.
+const DIFFERENTIAL_OPS: &str = "6000";
+
+/// Runs everything; the first difference is an error.
+pub(crate) fn run() -> Result<()> {
+    let peers = Peers::fetch()?;
+    sh(command("cargo").args(["build", "--release"]))?;
+    let oxetcd = root().join("target/release/oxetcd");
+    clients(&peers, &oxetcd)?;
+    transcripts(&peers, &oxetcd)?;
+    differential(&peers, &oxetcd)
+}
+
+/// The Python, Node and Rust clients against a member.
+fn clients(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    let server = Server::start(oxetcd, &["server"])?;
+    let mut python = command("python3");
+    python.env("PYTHONPATH", &peers.python);
+    python.env("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python");
+    python.args(["tests/clients/python_basic.py", "127.0.0.1", &server.port.to_string()]);
+    sh(&mut python).context("Python client")?;
+    let mut node = command("node");
+    node.env("NODE_PATH", &peers.node).args(["tests/clients/node_basic.js", &server.endpoint()]);
+    sh(&mut node).context("Node client")?;
+    sh(command(&peers.rust).arg(server.endpoint())).context("Rust client")?;
+    Ok(())
+}
+
+/// The same etcdctl commands against oxetcd and etcd 3.5, answers compared.
+fn transcripts(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    for (release, bin) in [("3.5", &peers.etcd_35), ("3.4", &peers.etcd_34)] {
+        let ours = Server::start(oxetcd, &["server"])?;
+        let theirs = Server::start(&peers.etcd_35.join("etcd"), &[])?;
+        let compared = transcript::compare(&bin.join("etcdctl"), &ours, &theirs)
+            .with_context(|| format!("transcript of etcdctl {release}"))?;
+        println!("etcdctl {release}: {compared} invocations, same output from oxetcd and etcd 3.5");
+    }
+    Ok(())
+}
+
+/// The same random operations against oxetcd and etcd 3.5, every answer compared.
+fn differential(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    let mut differential = command("cargo");
+    differential.args([
+        "run",
+        "--quiet",
+        "--package",
+        "conformance",
+        "--bin",
+        "differential",
+        "--",
+    ]);
+    differential.args(["--ops", DIFFERENTIAL_OPS, "--seed", "1"]);
+    differential.env("OXETCD_BIN", oxetcd);
+    differential.env("OXETCD_REFERENCE_ETCD", peers.etcd_35.join("etcd"));
+    sh(&mut differential)
+}

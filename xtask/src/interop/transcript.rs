@@ -1,0 +1,174 @@
+//! Runs the commands of `tests/conformance/transcripts/etcdctl.txt` through one etcdctl against two
+//! servers and compares what a user sees.
+//!
+//! A line is a command; `stdin: TEXT` before it feeds its standard input (`\n` is a line end);
+//! `only 3.5: COMMAND` is left out for other releases; `async: COMMAND` starts a command that is
+//! read, together with its output so far, when `join` comes.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::server::Server;
+use crate::shell::{command, root};
+
+/// What a user sees of a command.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    stdout: String,
+    stderr: String,
+    code: Option<i32>,
+}
+
+/// Runs the transcript; the number of commands that were compared.
+pub(crate) fn compare(etcdctl: &Path, ours: &Server, theirs: &Server) -> Result<usize> {
+    let path = root().join("tests/conformance/transcripts/etcdctl.txt");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path:?}"))?;
+    let old = etcdctl.components().any(|part| part.as_os_str() == "3.4");
+    let mut stdin = String::new();
+    let mut compared = 0;
+    let mut waiting: Option<(String, Child, Child)> = None;
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(input) = line.strip_prefix("stdin: ") {
+            stdin = input.replace("\\n", "\n");
+            continue;
+        }
+        let line = match line.strip_prefix("only 3.5: ") {
+            Some(_) if old => continue,
+            Some(rest) => rest,
+            None => line,
+        };
+        if let Some(line) = line.strip_prefix("async: ") {
+            let first = start(etcdctl, ours, line, "")?;
+            let second = start(etcdctl, theirs, line, "")?;
+            waiting = Some((line.to_owned(), first, second));
+            std::thread::sleep(Duration::from_millis(700));
+            continue;
+        }
+        let (what, first, second) = if line == "join" {
+            let (line, first, second) = waiting.take().context("join without async")?;
+            std::thread::sleep(Duration::from_millis(700));
+            (line, interrupt(first)?, interrupt(second)?)
+        } else {
+            let first = start(etcdctl, ours, line, &stdin)?;
+            let second = start(etcdctl, theirs, line, &stdin)?;
+            (line.to_owned(), finish(first)?, finish(second)?)
+        };
+        stdin.clear();
+        compared += 1;
+        if first != second {
+            bail!("etcdctl {what}\n--- oxetcd\n{first:#?}\n--- etcd\n{second:#?}");
+        }
+    }
+    Ok(compared)
+}
+
+fn start(etcdctl: &Path, server: &Server, line: &str, stdin: &str) -> Result<Child> {
+    let mut invocation = command(etcdctl);
+    invocation.env("ETCDCTL_API", "3").args(["--endpoints", &server.endpoint()]);
+    invocation.args(words(line));
+    invocation.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = invocation.spawn().context("start etcdctl")?;
+    let mut pipe = child.stdin.take().context("stdin is piped")?;
+    pipe.write_all(stdin.as_bytes()).context("feed etcdctl")?;
+    Ok(child)
+}
+
+fn finish(child: Child) -> Result<Seen> {
+    let output = child.wait_with_output().context("wait for etcdctl")?;
+    Ok(Seen {
+        stdout: normalise(&String::from_utf8_lossy(&output.stdout)),
+        stderr: normalise(&String::from_utf8_lossy(&output.stderr)),
+        code: output.status.code(),
+    })
+}
+
+/// Ends a command that runs for ever and returns what it printed.
+fn interrupt(child: Child) -> Result<Seen> {
+    let id = child.id().to_string();
+    crate::shell::capture(command("kill").args(["-INT", &id]))?;
+    finish(child)
+}
+
+/// Words of a command line; single quotes keep blanks, `\xNN` is not interpreted.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    let mut any = false;
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                any = true;
+            }
+            ' ' if !quoted => {
+                if any || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => word.push(c),
+        }
+    }
+    if any || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Takes out what two members cannot have in common: ids, ports, versions, sizes, indexes, times.
+/// Known differences of 3.7 and 3.5 are here too, each with its reason.
+fn normalise(text: &str) -> String {
+    text.lines().map(normalise_line).collect::<Vec<_>>().join("\n")
+}
+
+fn normalise_line(line: &str) -> String {
+    // Version, sizes, term and indexes of a status; ids and ports everywhere.
+    let status = ["dbSize", "raftIndex", "raftTerm", "raft_term", "storageVersion", "Version"];
+    if status.iter().any(|name| line.trim_start().trim_start_matches('"').starts_with(name)) {
+        return String::new();
+    }
+    // Members new in 3.7 (hash_revision, downgradeInfo, ...) are unknown to the old etcdctl.
+    let mut out = String::new();
+    let mut token = String::new();
+    for c in line.chars().chain(['\n']) {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            token.push(c);
+            continue;
+        }
+        out.push_str(&normalise_token(&token));
+        token.clear();
+        if c != '\n' {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// An id, a port, a duration or a version becomes its kind; anything else stays.
+fn normalise_token(token: &str) -> String {
+    let digits = token.bytes().filter(u8::is_ascii_digit).count();
+    let hex = token.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let decimal = digits == token.len();
+    if (hex && (13..=16).contains(&token.len()) && digits > 0) || (decimal && digits >= 16) {
+        return "ID".to_owned();
+    }
+    if decimal && digits == 5 {
+        return "PORT".to_owned();
+    }
+    let numeric = token.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = &token[numeric.len()..];
+    if ["ms", "s", "µs"].contains(&unit) && numeric.contains('.') {
+        return "TIME".to_owned();
+    }
+    if token.starts_with("3.") && token.split('.').count() == 3 {
+        return "VERSION".to_owned();
+    }
+    token.to_owned()
+}

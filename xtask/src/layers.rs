@@ -1,0 +1,42 @@
+//! The layers of ARCHITECTURE.md as data: what each crate may depend on.
+
+/// Crates by layer, lowest first. A crate may use any crate of a lower layer, none of its own but
+/// those listed in [`SIDEWAYS`].
+pub(crate) const LAYERS: &[&[&str]] = &[
+    &["api", "vfs"],
+    &["wal", "storage"],
+    &["mvcc", "watch", "lease", "membership"],
+    &["apply", "replica"],
+    &["config", "server"],
+    &["oxetcd", "bench", "conformance", "xtask"],
+];
+
+/// Allowed arrows within one layer: (from, to).
+pub(crate) const SIDEWAYS: &[(&str, &str)] = &[("server", "config"), ("oxetcd", "bench")];
+
+/// Dependencies that only some crates may have: (dependency, who).
+pub(crate) const RESERVED: &[(&str, &[&str])] = &[
+    ("raft", &["replica"]),
+    ("heed", &["storage"]),
+    ("tonic", &["api", "server", "bench", "conformance"]),
+    ("tokio", &["config", "server", "oxetcd", "bench", "conformance"]),
+    ("hyper", &["server", "bench", "conformance"]),
+    ("tracing", &["config", "server", "oxetcd"]),
+    ("prometheus", &["server"]),
+];
+
+/// Words that must not stand in the sources of layers 0 to 3, with where they may.
+pub(crate) const CORE_BANS: &[(&str, &[&str])] = &[
+    ("Instant::now", &[]),
+    ("SystemTime::now", &[]),
+    ("std::thread", &[]),
+    ("thread::spawn", &[]),
+    ("std::net", &[]),
+    ("thread_rng", &[]),
+    ("std::fs", &["crates/vfs/src/os", "crates/storage/src/engine"]),
+];
+
+/// The layer of a crate of the workspace.
+pub(crate) fn layer(name: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&name))
+}
