@@ -1,0 +1,286 @@
+//! The key index: every key with its surviving versions, ordered by key, all of it in memory.
+//!
+//! A sorted array cut into chunks. Beside each chunk stands how many of its keys exist now and the
+//! last revision at which that number changed, so that a range is counted by adding up chunks; a
+//! chunk is walked only if keys were created or deleted in it after the revision that is asked for.
+//!
+//! Invariants:
+//! - No chunk is empty; keys ascend within and across chunks.
+//! - Versions in the index may be newer than the current revision: the entry under way.
+
+mod bounds;
+mod count;
+mod entry;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use api::ids::Revision;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+
+pub(crate) use bounds::Bounds;
+pub use entry::KeyMeta;
+pub(crate) use entry::{Entry, Version};
+pub(crate) use restore::Loader;
+
+/// The most keys in a chunk.
+const CHUNK_KEYS_MAX: usize = 512;
+/// Chunks are filled to this when they are built or merged, to leave room for inserts.
+const CHUNK_KEYS_FILL: usize = 384;
+/// How many chunks one step of a compaction looks at under one lock.
+const COMPACT_CHUNKS: usize = 16;
+
+/// What is known of a chunk without walking it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Info {
+    /// Keys that exist now.
+    live: u32,
+    /// Keys with something for a compaction to look at.
+    stale: u32,
+    /// The last main revision, or a later one, at which `live` changed.
+    changed: i64,
+}
+
+/// A place in the index: `slot` may be one past the last of its chunk only at the very end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    chunk: usize,
+    slot: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    chunks: Vec<Vec<Entry>>,
+    /// Parallel to `chunks`.
+    info: Vec<Info>,
+    keys: usize,
+}
+
+impl Index {
+    /// How many keys it holds, deleted ones that are not compacted yet included.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// The entry of a key, deleted or not.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
+        let position = self.find(key).ok()?;
+        Some(&self.chunks[position.chunk][position.slot])
+    }
+
+    /// Records a put. Returns what the key was before, and what it is now.
+    pub(crate) fn put(
+        &mut self,
+        key: &[u8],
+        revision: Revision,
+        lease: i64,
+    ) -> (Option<KeyMeta>, Version) {
+        let main = revision.main;
+        match self.find(key) {
+            Ok(Position { chunk, slot }) => {
+                let entry = &mut self.chunks[chunk][slot];
+                let info = &mut self.info[chunk];
+                let before = entry.current();
+                let version = match &before {
+                    Some(meta) => Version::put(revision, meta.create_revision, meta.version + 1),
+                    None => Version::put(revision, main, 1),
+                };
+                info.stale += u32::from(!entry.is_stale());
+                if before.is_none() {
+                    info.live += 1;
+                    info.changed = main;
+                }
+                entry.push(version, lease);
+                (before, version)
+            }
+            Err(position) => {
+                let version = Version::put(revision, main, 1);
+                self.insert(position, Entry::new(key.into(), version, lease));
+                (None, version)
+            }
+        }
+    }
+
+    /// Records a delete. `None`, and no change, when the key does not exist.
+    pub(crate) fn delete(&mut self, key: &[u8], revision: Revision) -> Option<KeyMeta> {
+        let Position { chunk, slot } = self.find(key).ok()?;
+        let entry = &mut self.chunks[chunk][slot];
+        let before = entry.current()?;
+        let info = &mut self.info[chunk];
+        info.stale += u32::from(!entry.is_stale());
+        info.live -= 1;
+        info.changed = revision.main;
+        entry.push(Version::delete(revision), 0);
+        Some(before)
+    }
+
+    /// Visits entries in ascending order, at most `max` of them, until the visitor breaks. Returns
+    /// the rest of the bounds when `max` ended it.
+    pub(crate) fn walk<'a>(
+        &'a self,
+        bounds: &Bounds,
+        max: usize,
+        mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
+    ) -> Option<Bounds> {
+        let from = self.seek(&bounds.start);
+        let first = self.chunks.get(from.chunk).map_or(&[][..], |chunk| &chunk[from.slot..]);
+        let later = self.chunks.iter().skip(from.chunk + 1).flatten();
+        for (visited, entry) in first.iter().chain(later).enumerate() {
+            if !bounds.is_before_end(&entry.key) {
+                return None;
+            }
+            if visited == max {
+                let start = Bytes::copy_from_slice(&entry.key);
+                return Some(Bounds { start, end: bounds.end.clone() });
+            }
+            if visit(entry).is_break() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// [`Index::walk`], descending.
+    pub(crate) fn walk_back<'a>(
+        &'a self,
+        bounds: &Bounds,
+        max: usize,
+        mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
+    ) -> Option<Bounds> {
+        let to = self.seek_end(bounds);
+        let last = self.chunks.get(to.chunk).map_or(&[][..], |chunk| &chunk[..to.slot]);
+        let earlier = self.chunks[..to.chunk.min(self.chunks.len())].iter().rev();
+        let earlier = earlier.flat_map(|chunk| chunk.iter().rev());
+        let mut end = None;
+        for (visited, entry) in last.iter().rev().chain(earlier).enumerate() {
+            if *entry.key < bounds.start[..] {
+                return None;
+            }
+            if visited == max {
+                return Some(Bounds { start: bounds.start.clone(), end });
+            }
+            if visit(entry).is_break() {
+                return None;
+            }
+            if visited + 1 == max {
+                end = Some(Bytes::copy_from_slice(&entry.key));
+            }
+        }
+        None
+    }
+
+    /// Compacts a few chunks, beginning with the one where `from` belongs, and calls `removed` for
+    /// each version that goes. Returns where to go on.
+    pub(crate) fn compact(
+        &mut self,
+        from: &[u8],
+        main: i64,
+        mut removed: impl FnMut(Version),
+    ) -> Option<Bytes> {
+        let begin = self.seek(from).chunk;
+        let end = (begin + COMPACT_CHUNKS).min(self.chunks.len());
+        let mut shrunk = false;
+        for at in begin..end {
+            if self.info[at].stale == 0 {
+                continue;
+            }
+            let chunk = &mut self.chunks[at];
+            let before = chunk.len();
+            chunk.retain_mut(|entry| entry.compact(main, &mut removed));
+            self.keys -= before - chunk.len();
+            shrunk |= chunk.len() < before;
+            self.info[at] = describe(chunk, self.info[at].changed);
+        }
+        let next = self.chunks.get(end).map(|chunk| Bytes::copy_from_slice(&chunk[0].key));
+        if shrunk {
+            self.merge(begin, end);
+        }
+        next
+    }
+
+    /// Drops empty chunks of `begin..end` and joins small ones with their neighbours.
+    fn merge(&mut self, begin: usize, end: usize) {
+        let old = self.chunks[begin..end].iter_mut().map(std::mem::take);
+        let mut merged: Vec<(Vec<Entry>, Info)> = Vec::with_capacity(end - begin);
+        for (chunk, info) in old.zip(&self.info[begin..end]).filter(|(chunk, _)| !chunk.is_empty())
+        {
+            match merged.last_mut() {
+                Some((last, sum)) if last.len() + chunk.len() <= CHUNK_KEYS_FILL => {
+                    last.extend(chunk);
+                    sum.live += info.live;
+                    sum.stale += info.stale;
+                    sum.changed = sum.changed.max(info.changed);
+                }
+                _ => merged.push((chunk, *info)),
+            }
+        }
+        let (mut chunks, info): (Vec<Vec<Entry>>, Vec<Info>) = merged.into_iter().unzip();
+        chunks.iter_mut().for_each(Vec::shrink_to_fit);
+        self.chunks.splice(begin..end, chunks);
+        self.info.splice(begin..end, info);
+    }
+
+    /// Where a key is, or where it belongs.
+    fn find(&self, key: &[u8]) -> Result<Position, Position> {
+        let after = self.chunks.partition_point(|chunk| *chunk[0].key <= *key);
+        let Some(chunk) = after.checked_sub(1) else { return Err(Position { chunk: 0, slot: 0 }) };
+        let slot = self.chunks[chunk].binary_search_by(|entry| (*entry.key).cmp(key));
+        slot.map(|slot| Position { chunk, slot }).map_err(|slot| Position { chunk, slot })
+    }
+
+    /// The first entry at or after a key; past the last chunk when there is none.
+    fn seek(&self, key: &[u8]) -> Position {
+        let (Ok(position) | Err(position)) = self.find(key);
+        match self.chunks.get(position.chunk) {
+            Some(chunk) if position.slot == chunk.len() => {
+                Position { chunk: position.chunk + 1, slot: 0 }
+            }
+            _ => position,
+        }
+    }
+
+    /// The first entry after the bounds.
+    fn seek_end(&self, bounds: &Bounds) -> Position {
+        match &bounds.end {
+            Some(end) => self.seek(end),
+            None => Position { chunk: self.chunks.len(), slot: 0 },
+        }
+    }
+
+    /// Adds a key that exists from now on.
+    fn insert(&mut self, at: Position, entry: Entry) {
+        self.keys += 1;
+        let created = Info { live: 1, stale: 0, changed: entry.head.main };
+        let Position { chunk, slot } = at;
+        let Some(entries) = self.chunks.get_mut(chunk) else {
+            self.chunks.push(vec![entry]);
+            self.info.push(created);
+            return;
+        };
+        if entries.len() < CHUNK_KEYS_MAX {
+            entries.insert(slot, entry);
+            let info = &mut self.info[chunk];
+            info.live += 1;
+            info.changed = created.changed;
+        } else if slot == entries.len() {
+            // Keys that come in ascending order leave full chunks behind.
+            self.chunks.insert(chunk + 1, vec![entry]);
+            self.info.insert(chunk + 1, created);
+        } else {
+            entries.insert(slot, entry);
+            let upper = entries.split_off(CHUNK_KEYS_MAX / 2);
+            self.info[chunk] = describe(entries, created.changed);
+            self.info.insert(chunk + 1, describe(&upper, created.changed));
+            self.chunks.insert(chunk + 1, upper);
+        }
+    }
+}
+
+/// The information on a chunk, from its entries.
+fn describe(chunk: &[Entry], changed: i64) -> Info {
+    let live = chunk.iter().filter(|entry| !entry.head.deleted).count() as u32;
+    let stale = chunk.iter().filter(|entry| entry.is_stale()).count() as u32;
+    Info { live, stale, changed }
+}
