@@ -1,0 +1,177 @@
+//! The rounds of a comparison.
+
+use crate::{
+    args::compare::{CompareArgs, FillArgs},
+    compare::{
+        table,
+        workloads::{self, Kind, Workload},
+    },
+    launch::{Home, Ports, Program, Server},
+    report::{Report, emit, figures::Figures},
+    single, verbs,
+};
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Rest of `idle` and `restart` before memory is read.
+const REST: Duration = Duration::from_secs(3);
+/// Bytes of a value in `restart`.
+const RESTART_VALUE_BYTES: usize = 1024;
+
+/// One workload on one server in one round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunResult {
+    /// The workload.
+    pub(crate) workload: String,
+    /// The server's name.
+    pub(crate) server: String,
+    /// The round, from 0.
+    pub(crate) round: usize,
+    /// What was measured; empty when the run failed.
+    pub(crate) figures: Figures,
+    /// The full report of a load.
+    pub(crate) report: Option<Report>,
+    /// Why the run failed.
+    pub(crate) error: Option<String>,
+}
+
+/// A whole comparison.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Comparison {
+    /// Names of the servers; ratios are the first's figure over the last's.
+    pub(crate) servers: Vec<String>,
+    /// Cores of the machine.
+    pub(crate) cores: usize,
+    /// All runs.
+    pub(crate) runs: Vec<RunResult>,
+    /// Medians over the rounds.
+    pub(crate) medians: Vec<table::Row>,
+}
+
+/// Runs the verb. `Ok(false)` when a run failed.
+pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
+    if args.list {
+        for (name, line) in workloads::list() {
+            println!("{name:<16} {line}");
+        }
+        return Ok(true);
+    }
+    let workloads = workloads::select(&args.workloads, &args.own)?;
+    let servers = servers(args)?;
+    ensure!(args.rounds > 0, "--rounds must be above zero");
+    let mut runs = Vec::new();
+    for round in 0..args.rounds {
+        for workload in &workloads {
+            for server in in_turn(&servers, round) {
+                eprintln!("round {}: {} on {}", round + 1, workload.name, server.name);
+                runs.push(run_once(args, workload, server, round).await);
+            }
+        }
+    }
+    let names: Vec<_> = servers.iter().map(|server| server.name.clone()).collect();
+    let medians = table::medians(&names, &runs);
+    let mut text = table::text(&names, &medians);
+    for (run, error) in runs.iter().filter_map(|run| Some((run, run.error.as_ref()?))) {
+        text += &format!(
+            "FAILED: {} on {}, round {}: {error}\n",
+            run.workload,
+            run.server,
+            run.round + 1
+        );
+    }
+    let failed = runs.iter().any(|run| run.error.is_some());
+    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
+    let comparison = Comparison { servers: names, cores, runs, medians };
+    emit(&comparison, &text, args.json.as_deref())?;
+    Ok(!failed)
+}
+
+fn servers(args: &CompareArgs) -> Result<Vec<Program>> {
+    let named = [("oxetcd", &args.oxetcd), ("etcd", &args.etcd)];
+    let servers = named
+        .into_iter()
+        .filter_map(|(name, path)| Some(Program::new(name, path.as_deref()?, &args.host)))
+        .collect::<Result<Vec<_>>>()?;
+    ensure!(!servers.is_empty(), "name a server by --oxetcd, --etcd or both");
+    Ok(servers)
+}
+
+/// The servers in the order of one round.
+fn in_turn<T>(servers: &[T], round: usize) -> impl Iterator<Item = &T> {
+    let count = servers.len();
+    (0..count).map(move |i| &servers[(i + round) % count])
+}
+
+async fn run_once(
+    args: &CompareArgs,
+    workload: &Workload,
+    server: &Program,
+    round: usize,
+) -> RunResult {
+    let mut result = RunResult {
+        workload: workload.name.clone(),
+        server: server.name.clone(),
+        round,
+        figures: Figures::default(),
+        report: None,
+        error: None,
+    };
+    let outcome = match &workload.kind {
+        Kind::Load(verb) => load(args, verb, server).await.map(|report| {
+            let figures = Figures::of_report(&report);
+            result.report = Some(report);
+            figures
+        }),
+        Kind::Idle => single::idle::measure(server, &args.host, REST).await,
+        Kind::Restart => {
+            let fill = FillArgs {
+                keys: args.restart_keys,
+                val_size: RESTART_VALUE_BYTES,
+                txn_ops: 1,
+                rest: REST,
+            };
+            single::restart::measure(server, &args.host, &fill).await
+        }
+    };
+    match outcome {
+        Ok(figures) => result.figures = figures,
+        Err(error) => {
+            eprintln!("  failed: {error:#}");
+            result.error = Some(format!("{error:#}"));
+        }
+    }
+    result
+}
+
+/// One load on a fresh server.
+async fn load(args: &CompareArgs, verb: &crate::args::Verb, program: &Program) -> Result<Report> {
+    let home = Home::create(&args.host)?;
+    let mut server = Server::start(program, &home, Ports::free()?)?;
+    server.ready(&home).await?;
+    let mut verb = verb.clone();
+    let load = verb.load_mut();
+    load.endpoint = server.endpoint().to_owned();
+    load.server_pid = Some(server.pid());
+    load.warmup = args.warmup;
+    if load.total.is_none() && load.duration.is_none() {
+        load.duration = Some(args.duration);
+    }
+    let report = verbs::run(&verb).await?;
+    server.stop().await?;
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_alternate_who_goes_first() {
+        let order = |round| in_turn(&["a", "b"], round).copied().collect::<Vec<_>>();
+        assert_eq!(order(0), ["a", "b"]);
+        assert_eq!(order(1), ["b", "a"]);
+        assert_eq!(order(2), ["a", "b"]);
+        assert_eq!(in_turn(&["a"], 5).count(), 1);
+    }
+}

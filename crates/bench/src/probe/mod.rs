@@ -1,0 +1,167 @@
+//! What a load cost: the server's processor time, disk writes, log syncs and memory, the
+//! generator's own processor time, and how busy the machine was with other things.
+//!
+//! A probe is taken before and after; a figure is the difference over the operations between.
+//! The scrape of `/metrics` costs the server some milliseconds: it is made before the first and
+//! after the second reading of processor time, outside of what is measured.
+
+pub(crate) mod metrics;
+pub(crate) mod procfs;
+
+use crate::load::record::ratio;
+use procfs::{CpuTime, MachineTime, Memory};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Where the figures of a server come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    /// Its process, when it runs on this machine.
+    pub(crate) pid: Option<u32>,
+    /// `host:port` of its `/metrics`.
+    pub(crate) authority: String,
+}
+
+/// One reading.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    server_cpu: Option<CpuTime>,
+    client_cpu: Option<CpuTime>,
+    machine: Option<MachineTime>,
+    write_bytes: Option<u64>,
+    metrics: Option<metrics::DiskMetrics>,
+}
+
+impl Probe {
+    /// Reads before a load.
+    pub(crate) async fn before(&self) -> Reading {
+        let metrics = metrics::scrape(&self.authority).await.ok();
+        Reading { metrics, ..self.processes() }
+    }
+
+    /// Reads after a load.
+    pub(crate) async fn after(&self) -> Reading {
+        let reading = self.processes();
+        let metrics = metrics::scrape(&self.authority).await.ok();
+        Reading { metrics, ..reading }
+    }
+
+    /// Memory of the server now.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.pid.and_then(procfs::memory)
+    }
+
+    fn processes(&self) -> Reading {
+        Reading {
+            server_cpu: self.pid.and_then(procfs::cpu_time),
+            client_cpu: procfs::cpu_time(std::process::id()),
+            machine: procfs::machine_time(),
+            write_bytes: self.pid.and_then(procfs::write_bytes),
+            metrics: None,
+        }
+    }
+}
+
+/// What a load cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Costs {
+    /// Processor time of the server, milliseconds per 1,000 operations.
+    pub(crate) server_cpu_ms_per_1000_ops: Option<f64>,
+    /// Cores the server kept busy.
+    pub(crate) server_cores: Option<f64>,
+    /// Processor time of this generator, milliseconds per 1,000 operations.
+    pub(crate) client_cpu_ms_per_1000_ops: Option<f64>,
+    /// Cores that neither the server nor the generator kept busy: noise.
+    pub(crate) other_cores: Option<f64>,
+    /// Bytes the server sent to the block layer, per operation.
+    pub(crate) write_bytes_per_op: Option<f64>,
+    /// Syncs of the write-ahead log.
+    pub(crate) wal_syncs: Option<f64>,
+    /// Operations per sync of the write-ahead log.
+    pub(crate) ops_per_wal_sync: Option<f64>,
+    /// Mean time of such a sync, milliseconds.
+    pub(crate) wal_sync_ms: Option<f64>,
+    /// Commits of the store.
+    pub(crate) backend_commits: Option<f64>,
+    /// Memory of the server after the load.
+    pub(crate) memory: Option<Memory>,
+}
+
+/// The costs of `ops` operations between two readings that lie `elapsed` apart.
+pub(crate) fn costs(
+    before: &Reading,
+    after: &Reading,
+    ops: u64,
+    elapsed: Duration,
+    memory: Option<Memory>,
+) -> Costs {
+    let ops = ops as f64;
+    let seconds = elapsed.as_secs_f64();
+    let server = before.server_cpu.zip(after.server_cpu).map(|(a, b)| b.since(a));
+    let client = before.client_cpu.zip(after.client_cpu).map(|(a, b)| b.since(a));
+    let machine = before.machine.zip(after.machine).map(|(a, b)| b.busy_since(a));
+    let ours = server.unwrap_or_default() + client.unwrap_or_default();
+    let written = before.write_bytes.zip(after.write_bytes).map(|(a, b)| b.saturating_sub(a));
+    let disk = before.metrics.zip(after.metrics).map(|(a, b)| b.since(a));
+    let syncs = disk.map(|d| d.wal_syncs);
+    Costs {
+        server_cpu_ms_per_1000_ops: server.map(|cpu| ratio(cpu.as_secs_f64() * 1e6, ops)),
+        server_cores: server.map(|cpu| ratio(cpu.as_secs_f64(), seconds)),
+        client_cpu_ms_per_1000_ops: client.map(|cpu| ratio(cpu.as_secs_f64() * 1e6, ops)),
+        other_cores: machine.map(|busy| ratio(busy.saturating_sub(ours).as_secs_f64(), seconds)),
+        write_bytes_per_op: written.map(|bytes| ratio(bytes as f64, ops)),
+        wal_syncs: syncs,
+        ops_per_wal_sync: syncs.map(|count| ratio(ops, count)),
+        wal_sync_ms: disk.map(|d| ratio(d.wal_sync_seconds * 1e3, d.wal_syncs)),
+        backend_commits: disk.map(|d| d.backend_commits),
+        memory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics::DiskMetrics;
+
+    fn reading(server: u64, client: u64, busy: u64, written: u64, syncs: f64) -> Reading {
+        Reading {
+            server_cpu: Some(CpuTime(Duration::from_millis(server))),
+            client_cpu: Some(CpuTime(Duration::from_millis(client))),
+            machine: Some(MachineTime { busy: Duration::from_millis(busy) }),
+            write_bytes: Some(written),
+            metrics: Some(DiskMetrics {
+                wal_syncs: syncs,
+                wal_sync_seconds: syncs / 1000.0,
+                backend_commits: syncs / 10.0,
+            }),
+        }
+    }
+
+    #[test]
+    fn costs_are_differences_per_operation() {
+        let before = reading(1000, 500, 10_000, 1 << 20, 100.0);
+        let after = reading(3000, 1000, 13_000, (1 << 20) + 500_000, 150.0);
+        let costs = costs(&before, &after, 10_000, Duration::from_secs(2), None);
+        assert_eq!(costs.server_cpu_ms_per_1000_ops, Some(200.0));
+        assert_eq!(costs.server_cores, Some(1.0));
+        assert_eq!(costs.client_cpu_ms_per_1000_ops, Some(50.0));
+        assert_eq!(costs.other_cores, Some(0.25));
+        assert_eq!(costs.write_bytes_per_op, Some(50.0));
+        assert_eq!(costs.wal_syncs, Some(50.0));
+        assert_eq!(costs.ops_per_wal_sync, Some(200.0));
+        assert!((costs.wal_sync_ms.expect("set") - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_known_is_nothing_reported() {
+        let none = Reading {
+            server_cpu: None,
+            client_cpu: None,
+            machine: None,
+            write_bytes: None,
+            metrics: None,
+        };
+        let costs = costs(&none, &none, 10, Duration::from_secs(1), None);
+        assert_eq!(costs, Costs::default());
+    }
+}
