@@ -84,9 +84,9 @@ pub enum RenewError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeToLive {
     /// Granted time to live in seconds.
-    pub granted: i64,
+    pub granted_ttl: i64,
     /// Whole seconds left, not above 0 when expired; `None` when this member is not the primary.
-    pub remaining: Option<i64>,
+    pub remaining_ttl: Option<i64>,
 }
 
 /// One lease.
@@ -312,7 +312,7 @@ impl Lessor {
         let lease = self.leases.get(&id)?;
         let left_ms = i128::from(lease.expiry) - i128::from(now);
         let left = i64::try_from(left_ms / 1000).unwrap_or(i64::MAX);
-        Some(TimeToLive { granted: lease.ttl, remaining: self.primary.then_some(left) })
+        Some(TimeToLive { granted_ttl: lease.ttl, remaining_ttl: self.primary.then_some(left) })
     }
 
     /// The keys attached to a lease, in ascending order.

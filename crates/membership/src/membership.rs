@@ -100,7 +100,7 @@ impl Membership {
     }
 
     /// The cluster version, once decided.
-    pub fn version(&self) -> Option<Version> {
+    pub fn cluster_version(&self) -> Option<Version> {
         self.version
     }
 

@@ -74,8 +74,8 @@ fn what_is_stored_comes_back_without_a_deadline() {
 
     restored.promote(S, 100 * S);
     let left = |id| restored.time_to_live(LeaseId(id), 100 * S).unwrap();
-    assert_eq!(left(5), TimeToLive { granted: 60, remaining: Some(34) });
-    assert_eq!(left(-1), TimeToLive { granted: 70, remaining: Some(71) });
+    assert_eq!(left(5), TimeToLive { granted_ttl: 60, remaining_ttl: Some(34) });
+    assert_eq!(left(-1), TimeToLive { granted_ttl: 70, remaining_ttl: Some(71) });
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn renewal_gives_the_full_time_again() {
     grant(&mut lessor, 1, 5, 0);
     assert_eq!(lessor.renew(LeaseId(1), 4 * S), Ok(5));
     assert_eq!(revoked(&mut lessor, 8 * S), []);
-    assert_eq!(lessor.time_to_live(LeaseId(1), 8 * S + 1).unwrap().remaining, Some(0));
-    assert_eq!(lessor.time_to_live(LeaseId(1), 11 * S).unwrap().remaining, Some(-2));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 8 * S + 1).unwrap().remaining_ttl_ttl, Some(0));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 11 * S).unwrap().remaining_ttl_ttl, Some(-2));
     assert_eq!(lessor.time_to_live(LeaseId(3), 0), None);
     assert_eq!(revoked(&mut lessor, 9 * S), [1]);
 }
@@ -113,7 +113,7 @@ fn followers_never_expire_or_renew() {
     lessor.demote();
     assert_eq!(revoked(&mut lessor, 1000 * S), []);
     assert_eq!(lessor.renew(LeaseId(1), S), Err(RenewError::NotPrimary));
-    let left = TimeToLive { granted: 5, remaining: None };
+    let left = TimeToLive { granted_ttl: 5, remaining_ttl: None };
     assert_eq!(lessor.time_to_live(LeaseId(1), S), Some(left));
     grant(&mut lessor, 2, 5, 0);
     lessor.promote(S, 2000 * S);
@@ -194,7 +194,7 @@ fn long_leases_are_checkpointed_until_renewed() {
     // A change of leader now counts from the record.
     assert_eq!(lessor.renew(LeaseId(1), 310 * S), Err(RenewError::Checkpointed));
     lessor.promote(0, 310 * S);
-    assert_eq!(lessor.time_to_live(LeaseId(1), 310 * S).unwrap().remaining, Some(700));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 310 * S).unwrap().remaining_ttl_ttl, Some(700));
 
     lessor.checkpoint(LeaseId(1), 0, true, &mut Vec::new());
     assert_eq!(lessor.renew(LeaseId(1), 310 * S), Ok(1000));

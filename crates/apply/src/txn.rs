@@ -1,0 +1,97 @@
+//! Transactions: guards, the chosen branches, execution (spec `grpc.md` section 4.4).
+//!
+//! In three steps. All guards of the tree are evaluated on the state before, which fixes a [`Plan`];
+//! so guards of an inner transaction do not see what came before them in the outer one. Then
+//! everything that could refuse an operation of the plan is checked. Then the plan is executed; from
+//! there on nothing fails.
+
+mod read_only;
+mod write;
+
+use api::{
+    error::Error,
+    etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request},
+};
+use mvcc::ReadError;
+
+pub use read_only::read_only;
+pub(crate) use write::write;
+
+use crate::{
+    ApplyError,
+    compare::{Before, all_hold},
+};
+
+/// Whether a transaction has ranges only. An inner transaction counts as a write, whatever it holds.
+pub fn is_read_only(request: &TxnRequest) -> bool {
+    let mut ops = request.success.iter().chain(&request.failure);
+    ops.all(|op| matches!(op.request, Some(Request::RequestRange(_))))
+}
+
+/// Whether every operation is a serializable range, so that the transaction may be answered from
+/// the local state. True for an empty one.
+pub fn is_serializable(request: &TxnRequest) -> bool {
+    let mut ops = request.success.iter().chain(&request.failure);
+    ops.all(|op| match &op.request {
+        Some(Request::RequestRange(range)) => range.serializable,
+        _ => false,
+    })
+}
+
+/// A transaction with its branch chosen.
+pub(crate) struct Plan<'a> {
+    pub(crate) succeeded: bool,
+    /// The operations of the chosen branch.
+    pub(crate) ops: &'a [RequestOp],
+    /// The plans of the inner transactions among `ops`, in their order.
+    pub(crate) inner: Vec<Plan<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    /// Evaluates the guards of a transaction and of the inner ones in its chosen branch.
+    pub(crate) fn choose(
+        request: &'a TxnRequest,
+        before: &dyn Before,
+    ) -> Result<Plan<'a>, ReadError> {
+        let succeeded = all_hold(&request.compare, before)?;
+        let ops = if succeeded { &request.success } else { &request.failure };
+        let txns = ops.iter().filter_map(|op| match &op.request {
+            Some(Request::RequestTxn(txn)) => Some(txn),
+            _ => None,
+        });
+        let inner = txns.map(|txn| Plan::choose(txn, before)).collect::<Result<_, _>>()?;
+        Ok(Plan { succeeded, ops, inner })
+    }
+
+    /// Checks whether every operation of the plan can be carried out. `check_lease` says whether
+    /// the lease of a put exists.
+    pub(crate) fn check(
+        &self,
+        before: &dyn Before,
+        check_lease: &dyn Fn(&PutRequest) -> Result<(), Error>,
+    ) -> Result<(), ApplyError> {
+        let mut inner = self.inner.iter();
+        for op in self.ops {
+            match &op.request {
+                Some(Request::RequestRange(range)) => before.check_revision(range.revision)?,
+                Some(Request::RequestPut(put)) => {
+                    check_lease(put)?;
+                    if crate::kv::needs_previous(put) && !before.has_key(&put.key) {
+                        return Err(Error::KeyNotFound.into());
+                    }
+                }
+                Some(Request::RequestTxn(_)) => next(&mut inner).check(before, check_lease)?,
+                Some(Request::RequestDeleteRange(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The plan of the next inner transaction.
+pub(crate) fn next<'p, 'a>(inner: &mut std::slice::Iter<'p, Plan<'a>>) -> &'p Plan<'a> {
+    inner.next().expect("a plan holds one inner plan per inner transaction")
+}
+
+#[cfg(test)]
+mod tests;
