@@ -29,10 +29,10 @@ pub struct Window {
 #[derive(Default)]
 struct Pending {
     ops: Vec<Op>,
-    /// Where the last append stood; `None` when all of it is flushed.
+    /// Where the last entry stands; `None` before the first.
     last: Option<Flushed>,
-    /// The newest raft index that was ever appended.
-    newest: RaftIndex,
+    /// Whether `last` is not flushed yet.
+    moved: bool,
 }
 
 /// What the backend holds after a flush.
@@ -59,14 +59,18 @@ impl Window {
         self.bytes.fetch_add(ops.iter().map(Op::bytes).sum(), Ordering::Relaxed);
         self.ops.fetch_add(ops.len(), Ordering::Relaxed);
         let mut pending = self.pending.lock();
-        assert!(index >= pending.newest, "window: the consistent index never goes back");
-        pending.newest = index;
+        let last = pending.last.map_or(RaftIndex(0), |last| last.index);
+        assert!(index >= last, "window: the consistent index never goes back");
         pending.last = Some(Flushed { index, term, revision });
-        if pending.ops.is_empty() {
-            pending.ops = ops;
-        } else {
-            pending.ops.extend(ops);
-        }
+        pending.moved = true;
+        pending.add(ops);
+    }
+
+    /// Adds changes that belong to no entry: those of a compaction. Any thread.
+    pub fn append_background(&self, ops: Vec<Op>) {
+        self.bytes.fetch_add(ops.iter().map(Op::bytes).sum(), Ordering::Relaxed);
+        self.ops.fetch_add(ops.len(), Ordering::Relaxed);
+        self.pending.lock().add(ops);
     }
 
     /// Bytes of keys and values that are not committed yet.
@@ -80,33 +84,48 @@ impl Window {
     }
 
     /// Commits everything appended so far, with its consistent index and term, as one transaction.
-    /// `None` when there was nothing new.
+    /// `None` when no entry is new; background changes are committed nevertheless.
     pub fn flush(&self, backend: &dyn Backend) -> Result<Option<Flushed>, Error> {
         let _one_at_a_time = self.flush.lock();
-        let (mut ops, last) = {
+        let (mut ops, entry) = {
             let mut pending = self.pending.lock();
-            let Some(last) = pending.last.take() else { return Ok(None) };
-            (mem::take(&mut pending.ops), last)
+            let entry = if mem::take(&mut pending.moved) { pending.last } else { None };
+            (mem::take(&mut pending.ops), entry)
         };
+        if ops.is_empty() && entry.is_none() {
+            return Ok(None);
+        }
         let count = ops.len();
-        ops.extend(meta::put_consistent(last.index, last.term));
+        if let Some(Flushed { index, term, .. }) = entry {
+            ops.extend(meta::put_consistent(index, term));
+        }
         if let Err(error) = backend.commit(&ops) {
             ops.truncate(count);
-            self.put_back(ops, last);
+            self.put_back(ops, entry.is_some());
             return Err(error);
         }
         let bytes: usize = ops[..count].iter().map(Op::bytes).sum();
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.ops.fetch_sub(count, Ordering::Relaxed);
-        Ok(Some(last))
+        Ok(entry)
     }
 
     /// Restores the state before a flush, ahead of what was appended meanwhile.
-    fn put_back(&self, mut ops: Vec<Op>, last: Flushed) {
+    fn put_back(&self, mut ops: Vec<Op>, moved: bool) {
         let mut pending = self.pending.lock();
         ops.append(&mut pending.ops);
         pending.ops = ops;
-        pending.last.get_or_insert(last);
+        pending.moved |= moved;
+    }
+}
+
+impl Pending {
+    fn add(&mut self, ops: Vec<Op>) {
+        if self.ops.is_empty() {
+            self.ops = ops;
+        } else {
+            self.ops.extend(ops);
+        }
     }
 }
 
@@ -144,6 +163,14 @@ mod tests {
         window.append(Vec::new(), at(7), 3);
         assert_eq!(window.flush(&backend).unwrap().unwrap().index, RaftIndex(7));
         assert_eq!(window.flush(&backend).unwrap(), None);
+
+        window.append_background(vec![put("c", "1")]);
+        assert_eq!(window.pending_ops(), 1);
+        assert_eq!(window.flush(&backend).unwrap(), None);
+        assert_eq!(window.pending_ops(), 0);
+        let tx = backend.read().unwrap();
+        assert_eq!(tx.get(Bucket::Lease, b"c").unwrap(), Some(&b"1"[..]));
+        assert_eq!(read_consistent(&*tx).unwrap(), Some(at(7)));
     }
 
     /// A backend whose commits fail.

@@ -100,14 +100,21 @@ impl Entry {
 
     /// The newest version at main revision `main`, unless the key did not exist there.
     pub(crate) fn at(&self, main: i64) -> Option<&Version> {
-        let version = if self.head.main <= main {
-            &self.head
-        } else {
-            let older = self.older();
-            let after = older.partition_point(|version| version.main <= main);
-            &older[after.checked_sub(1)?]
-        };
-        (!version.deleted).then_some(version)
+        self.newest_at(main).filter(|version| !version.deleted)
+    }
+
+    /// Whether a delete at main revision `main` itself is what the key is there.
+    pub(crate) fn is_deleted_at(&self, main: i64) -> bool {
+        self.newest_at(main).is_some_and(|version| version.deleted && version.main == main)
+    }
+
+    fn newest_at(&self, main: i64) -> Option<&Version> {
+        if self.head.main <= main {
+            return Some(&self.head);
+        }
+        let older = self.older();
+        let after = older.partition_point(|version| version.main <= main);
+        after.checked_sub(1).map(|at| &older[at])
     }
 
     /// The version just before `revision`, if it is kept and no delete.

@@ -1,23 +1,33 @@
 //! Compaction: forgetting what no read can ask for any more.
 //!
 //! Invariants:
-//! - The compact revision rises, and `scheduledCompactRev` is recorded, before anything is removed.
-//! - First the index is walked, in steps under short locks, and what goes is noted; then it is
-//!   deleted from the backend in the order of revisions, so that whole pages come free. Values are
-//!   never read.
-//! - `finishedCompactRev` is recorded with the last delete. A crash before leaves the scheduled mark,
-//!   and the compaction begins again when the store is opened.
+//! - The compact revision rises as soon as the entry is applied. Nothing is removed before the
+//!   backend has `scheduledCompactRev`, and with it every revision up to there.
+//! - Phases: history since the last compaction is hashed, for `HashKV` serves that later; the index is
+//!   walked under short locks, and what goes is noted; then that is deleted from the backend in the
+//!   order of revisions, so that whole pages come free. Only the hash reads values.
+//! - `finishedCompactRev` goes with the last delete. A crash before it leaves the scheduled mark, and
+//!   the compaction begins again when the store is opened.
+//! - One runs and at most one waits: those that wait are joined, the highest counts.
+
+use std::sync::atomic::Ordering;
 
 use api::ids::Revision;
 use bytes::Bytes;
-use std::sync::atomic::Ordering;
+use parking_lot::Mutex;
 use storage::{
     Error, Op,
     schema::{key, meta},
 };
 
-use super::Store;
+use super::{
+    Store,
+    hash::{HashKv, Hasher, Kept},
+};
 use crate::ReadError;
+
+/// Locks of the index taken in one step: about a million keys when nothing is to be removed.
+const LOCKS_MAX: usize = 128;
 
 /// How far a compaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +38,47 @@ pub enum Compaction {
     Done,
 }
 
-/// The compaction under way.
+/// What waits and what runs.
 #[derive(Default)]
 pub(super) struct State {
-    /// Its revision, and where it goes on.
-    phase: Option<(i64, Phase)>,
+    queue: Mutex<Queue>,
+    /// Held for a whole step.
+    job: Mutex<Option<Job>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Option<Request>,
+    running: Option<i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    revision: i64,
+    /// The compact revision before.
+    previous: i64,
+    /// Whether its hash is computed: not when the one before had not finished.
+    hashed: bool,
+}
+
+struct Job {
+    request: Request,
+    phase: Phase,
+    /// Its hash, once known.
+    hash: Option<HashKv>,
     /// Removed from the index and not from the backend yet; sorted once the index is done.
     removed: Vec<Removed>,
 }
 
 enum Phase {
-    /// The index, from this key on.
+    /// Choosing what is hashed.
+    Keep(Kept),
+    /// Hashing, from this revision on.
+    Hash(Hasher, Revision),
+    /// Removing from the index, from this key on.
     Index(Bytes),
-    /// The backend, from this place in `removed` on.
-    Backend(usize),
+    /// Deleting from the backend, from this place in `removed` on.
+    Delete(usize),
 }
 
 /// A revision that goes, packed.
@@ -55,8 +92,9 @@ struct Removed {
 impl State {
     /// The state at the opening of a store.
     pub(super) fn resume(unfinished: Option<i64>) -> State {
-        let phase = unfinished.map(|main| (main, Phase::Index(Bytes::new())));
-        State { phase, removed: Vec::new() }
+        let request = |revision| Request { revision, previous: -1, hashed: false };
+        let queue = Queue { waiting: unfinished.map(request), running: None };
+        State { queue: Mutex::new(queue), job: Mutex::default() }
     }
 }
 
@@ -65,69 +103,120 @@ impl Store {
     /// is done by [`Store::compaction_step`]. Apply thread only.
     pub fn compact(&self, revision: i64, ops: &mut Vec<Op>) -> Result<(), ReadError> {
         let _writer = self.writer.try_lock().expect("the store has one writer at a time");
-        if revision <= self.compact_revision() {
+        let previous = self.compact_revision();
+        if revision <= previous {
             return Err(ReadError::Compacted);
         }
         if revision > self.revision() {
             return Err(ReadError::Future);
         }
-        let mut state = self.compaction.lock();
         self.compacted.store(revision, Ordering::Release);
         ops.push(meta::put_scheduled_compact(revision));
-        // What an unfinished one has removed from the index already is deleted with this one's.
-        if let Some((_, Phase::Backend(done))) = state.phase {
-            state.removed.drain(..done);
-        }
-        state.phase = Some((revision, Phase::Index(Bytes::new())));
+        let mut queue = self.compaction.queue.lock();
+        let idle = queue.waiting.is_none() && queue.running.is_none();
+        let hashed = idle && self.hash_compactions.load(Ordering::Relaxed);
+        queue.waiting = Some(Request { revision, previous, hashed });
         Ok(())
     }
 
-    /// The revision of the compaction that has not finished.
+    /// The revision of the newest compaction that has not finished.
     pub fn compacting(&self) -> Option<i64> {
-        self.compaction.lock().phase.as_ref().map(|(revision, _)| *revision)
+        let queue = self.compaction.queue.lock();
+        queue.waiting.map(|request| request.revision).or(queue.running)
     }
 
-    /// Removes up to about `batch_limit` revisions. Changes for the backend are added to `out`; they
-    /// must reach it after those of the entries before. Apply thread only.
+    /// Does a piece of the work: about `batch_limit` revisions hashed or removed. Changes for the
+    /// backend are added to `out`, in any order with those of entries, but in the order of steps.
+    /// Not for the apply thread: it may read from the disk. `More` may mean that the mark of the
+    /// compaction is not committed yet.
     pub fn compaction_step(
         &self,
         batch_limit: usize,
         out: &mut Vec<Op>,
     ) -> Result<Compaction, Error> {
-        let mut state = self.compaction.lock();
-        let State { phase, removed } = &mut *state;
-        let Some((main, step)) = phase else { return Ok(Compaction::Done) };
-        match step {
+        let batch_limit = batch_limit.max(1);
+        let mut running = self.compaction.job.lock();
+        if running.is_none() {
+            *running = self.next_job()?;
+        }
+        let Some(job) = &mut *running else { return Ok(self.more_or_done()) };
+        let revision = job.request.revision;
+        match &mut job.phase {
+            Phase::Keep(kept) => {
+                if kept.step(&self.index) {
+                    let hasher = kept.hasher();
+                    job.phase = Phase::Hash(hasher, Revision::default());
+                }
+            }
+            Phase::Hash(hasher, from) => match self.hash_step(hasher, *from, batch_limit)? {
+                Some(next) => *from = next,
+                None => {
+                    job.hash = Some(hasher.finish());
+                    job.phase = Phase::Index(Bytes::new());
+                }
+            },
             Phase::Index(from) => {
-                let limit = removed.len() + batch_limit;
-                match self.compact_index(from, *main, limit, removed) {
+                match self.compact_index(from, revision, batch_limit, &mut job.removed) {
                     Some(next) => *from = next,
                     None => {
-                        removed.sort_unstable();
-                        *step = Phase::Backend(0);
+                        job.removed.sort_unstable();
+                        job.phase = Phase::Delete(0);
                     }
                 }
-                Ok(Compaction::More)
             }
-            Phase::Backend(done) => {
-                let batch = removed[*done..].iter().take(batch_limit.max(1));
-                for gone in batch {
+            Phase::Delete(done) => {
+                for gone in job.removed.iter().skip(*done).take(batch_limit) {
                     let revision = Revision { main: gone.main, sub: i64::from(gone.sub) };
                     out.extend(key::delete(revision, gone.deleted));
                 }
-                *done = (*done + batch_limit.max(1)).min(removed.len());
-                if *done < removed.len() {
-                    return Ok(Compaction::More);
+                *done += batch_limit;
+                if *done >= job.removed.len() {
+                    out.push(meta::put_finished_compact(revision));
+                    self.finish(job.hash);
+                    *running = None;
                 }
-                out.push(meta::put_finished_compact(*main));
-                *state = State::default();
-                Ok(Compaction::Done)
             }
+        }
+        Ok(self.more_or_done())
+    }
+
+    /// Takes what waits, once its mark is in the backend.
+    fn next_job(&self) -> Result<Option<Job>, Error> {
+        let Some(request) = self.compaction.queue.lock().waiting else { return Ok(None) };
+        let marked = meta::read_scheduled_compact(&*self.backend.read()?)?;
+        if marked.is_none_or(|marked| marked < request.revision) {
+            return Ok(None);
+        }
+        let mut queue = self.compaction.queue.lock();
+        // A higher one may have joined meanwhile; its mark is not there yet.
+        if queue.waiting.is_none_or(|waiting| waiting.revision != request.revision) {
+            return Ok(None);
+        }
+        queue.waiting = None;
+        queue.running = Some(request.revision);
+        let phase = match request.hashed {
+            true => Phase::Keep(Kept::of_compaction(request.revision, request.previous)),
+            false => Phase::Index(Bytes::new()),
+        };
+        Ok(Some(Job { request, phase, hash: None, removed: Vec::new() }))
+    }
+
+    fn more_or_done(&self) -> Compaction {
+        match self.compacting() {
+            Some(_) => Compaction::More,
+            None => Compaction::Done,
         }
     }
 
-    /// Compacts the index from a key on until `limit` revisions are removed, or for a while. Returns
-    /// where to go on.
+    fn finish(&self, hash: Option<HashKv>) {
+        if let Some(hash) = hash {
+            self.remember_hash(hash);
+        }
+        self.compaction.queue.lock().running = None;
+    }
+
+    /// Compacts the index from a key on until about `limit` revisions are removed, or for a while.
+    /// Returns where to go on.
     fn compact_index(
         &self,
         from: &[u8],
@@ -135,8 +224,7 @@ impl Store {
         limit: usize,
         removed: &mut Vec<Removed>,
     ) -> Option<Bytes> {
-        /// Locks taken in one step: about a million keys when there is nothing to remove.
-        const LOCKS_MAX: usize = 128;
+        let enough = removed.len() + limit;
         let mut next = Bytes::copy_from_slice(from);
         for _ in 0..LOCKS_MAX {
             let after = self.index.write().compact(&next, main, |version| {
@@ -147,7 +235,7 @@ impl Store {
                 });
             });
             next = after?;
-            if removed.len() >= limit {
+            if removed.len() >= enough {
                 break;
             }
         }

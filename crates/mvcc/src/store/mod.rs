@@ -9,7 +9,7 @@ mod write;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use api::ids::LeaseId;
@@ -35,7 +35,11 @@ pub struct Store {
     current: AtomicI64,
     /// -1 when never compacted. Raised before anything is removed.
     compacted: AtomicI64,
-    compaction: Mutex<compact::State>,
+    compaction: compact::State,
+    /// Whether compactions compute hashes.
+    hash_compactions: AtomicBool,
+    /// Those of the newest compactions, by revision.
+    hashes: Mutex<Vec<HashKv>>,
     /// Held while something is written: there is one writer.
     writer: Mutex<()>,
 }

@@ -51,7 +51,9 @@ impl Store {
             recent: RwLock::new(Recent::new(current)),
             current: current.into(),
             compacted: compacted.into(),
-            compaction: Mutex::new(compact::State::resume(unfinished_compaction)),
+            compaction: compact::State::resume(unfinished_compaction),
+            hash_compactions: true.into(),
+            hashes: Mutex::default(),
             writer: Mutex::new(()),
         };
         let attachments = attached.into_iter().map(|(lease, key)| (LeaseId(lease), key)).collect();
