@@ -1,0 +1,590 @@
+//! The watch service: identifiers, starts, progress, filters, fragments, ends and crowds.
+//!
+//! Source: behaviour of etcd 3.5 and 3.7. Every test owns a server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use api::{
+    etcdserverpb::{self as pb, watch_create_request::FilterType, watch_request::RequestUnion},
+    mvccpb::{Event, event::EventType},
+};
+use bytes::Bytes;
+use conformance::{
+    client::{Client, decode_one, revision},
+    member::Member,
+    watching::{WatchStream, mod_revision, watch_key, watch_prefix},
+};
+
+const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+
+/// Every event of some messages, in order.
+fn events(responses: &[pb::WatchResponse]) -> Vec<&Event> {
+    responses.iter().flat_map(|response| &response.events).collect()
+}
+
+/// Kind, key, value and revision of an event, for comparison.
+fn brief(event: &Event) -> (i32, String, String, i64) {
+    let kv = decode_one(event.kv.as_ref().unwrap());
+    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    (event.r#type, text(&kv.key), text(&kv.value), kv.mod_revision)
+}
+
+const PUT: i32 = EventType::Put as i32;
+const DELETE: i32 = EventType::Delete as i32;
+
+/// A watcher that was refused: the message that creates it also cancels it.
+#[track_caller]
+fn assert_refused(response: &pb::WatchResponse, reason: &str) {
+    assert!(response.created && response.canceled, "{response:?}");
+    assert_eq!(response.watch_id, -1, "{response:?}");
+    assert_eq!(response.cancel_reason, reason, "{response:?}");
+    assert!(response.events.is_empty(), "{response:?}");
+}
+
+#[tokio::test]
+async fn ids_are_counted_or_chosen() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let client = member.client().await;
+    let (mut stream, created) = WatchStream::create(&client, watch_key("a")).await?;
+    assert_eq!((created.watch_id, created.canceled), (0, false));
+    assert_eq!(revision(&created.header), 1);
+
+    stream.send_create(pb::WatchCreateRequest { watch_id: 1, ..watch_key("a") })?;
+    assert_eq!(stream.next().await?.watch_id, 1);
+    // The counter stands at 1, which is taken.
+    stream.send_create(watch_key("a"))?;
+    assert_eq!(stream.next().await?.watch_id, 2);
+    stream.send_create(pb::WatchCreateRequest { watch_id: 1 << 40, ..watch_key("a") })?;
+    assert_eq!(stream.next().await?.watch_id, 1 << 40);
+
+    // A counted id is not given again after its watcher ended.
+    stream.send_cancel(0)?;
+    assert_eq!(stream.next().await?.watch_id, 0);
+    stream.send_create(watch_key("a"))?;
+    assert_eq!(stream.next().await?.watch_id, 3);
+
+    // A chosen id is free again after its watcher ended.
+    stream.send_cancel(1)?;
+    assert!(stream.next().await?.canceled);
+    stream.send_create(pb::WatchCreateRequest { watch_id: 1, ..watch_key("a") })?;
+    let created = stream.next().await?;
+    assert_eq!((created.watch_id, created.canceled), (1, false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_watchers_leave_the_stream_alive() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let first = pb::WatchCreateRequest { watch_id: 5, ..watch_key("a") };
+    let (mut stream, _) = WatchStream::create(&client, first).await?;
+
+    stream.send_create(pb::WatchCreateRequest { watch_id: 5, ..watch_key("b") })?;
+    let duplicate = "mvcc: duplicate watch ID provided on the WatchStream";
+    assert_refused(&stream.next().await?, duplicate);
+
+    stream.send_create(pb::WatchCreateRequest { start_revision: -1, ..watch_key("a") })?;
+    assert_refused(&stream.next().await?, COMPACTED);
+
+    for range_end in ["a", "A"] {
+        stream.send_create(pb::WatchCreateRequest {
+            range_end: range_end.into(),
+            ..watch_key("a")
+        })?;
+        assert_refused(&stream.next().await?, "mvcc: watcher range is empty");
+    }
+
+    let put = client.put("a", "1").await?;
+    let response = stream.next().await?;
+    assert_eq!((response.watch_id, mod_revision(&response.events[0])), (5, put));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_compacted_start_is_cancelled_with_the_compact_revision() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    for value in ["1", "2", "3", "4", "5"] {
+        client.put("a", value).await?;
+    }
+    client.compact(4).await?;
+
+    let start = |start_revision| pb::WatchCreateRequest { start_revision, ..watch_key("a") };
+    let (mut stream, created) = WatchStream::create(&client, start(3)).await?;
+    assert!(!created.canceled);
+    assert_eq!(revision(&created.header), 6);
+    let cancelled = stream.next().await?;
+    assert!(cancelled.canceled && !cancelled.created, "{cancelled:?}");
+    assert_eq!(cancelled.watch_id, created.watch_id);
+    assert_eq!(cancelled.compact_revision, 4);
+    assert_eq!(cancelled.cancel_reason, "");
+    assert_eq!(revision(&cancelled.header), 0, "{cancelled:?}");
+
+    // The compact revision itself can be watched from, on the same stream.
+    stream.send_create(start(4))?;
+    assert!(stream.next().await?.created);
+    let responses = stream.until_event(6).await?;
+    let revisions: Vec<i64> = events(&responses).into_iter().map(mod_revision).collect();
+    assert_eq!(revisions, [4, 5, 6]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn history_is_replayed_in_order_and_followed_by_the_present() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    for i in 0..20 {
+        client.put(format!("p/{}", i % 3), i.to_string()).await?;
+        client.put("other", "x").await?;
+    }
+    client.delete("p/1").await?;
+    let past = pb::WatchCreateRequest { start_revision: 2, ..watch_prefix("p/") };
+    let (mut stream, created) = WatchStream::create(&client, past).await?;
+    assert_eq!(revision(&created.header), 42);
+    let last = client.put("p/9", "now").await?;
+
+    let responses = stream.until_event(last).await?;
+    let mut expected: Vec<_> =
+        (0..20).map(|i| (PUT, format!("p/{}", i % 3), i.to_string(), 2 + 2 * i)).collect();
+    expected.push((DELETE, "p/1".into(), String::new(), 42));
+    expected.push((PUT, "p/9".into(), "now".into(), last));
+    let got: Vec<_> = events(&responses).into_iter().map(brief).collect();
+    assert_eq!(got, expected);
+    for response in &responses {
+        let newest = response.events.last().map_or(0, mod_revision);
+        assert!(revision(&response.header) >= newest, "{response:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_future_start_waits_for_its_revision() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let future = pb::WatchCreateRequest { start_revision: 4, ..watch_key("a") };
+    let (mut stream, created) = WatchStream::create(&client, future).await?;
+    assert!(!created.canceled);
+    client.put("a", "2").await?;
+    client.put("a", "3").await?;
+    stream.expect_silence().await?;
+    client.put("a", "4").await?;
+    let response = stream.next().await?;
+    assert_eq!(brief(&response.events[0]), (PUT, "a".into(), "4".into(), 4));
+    assert_eq!(response.events.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_message_in_execution_order() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    client.put("k/3", "old").await?;
+    let (mut stream, _) = WatchStream::create(&client, watch_prefix("k/")).await?;
+    let put = |key: &'static str| pb::RequestOp {
+        request: Some(pb::request_op::Request::RequestPut(pb::PutRequest {
+            key: key.into(),
+            value: "v".into(),
+            ..Default::default()
+        })),
+    };
+    let delete = pb::RequestOp {
+        request: Some(pb::request_op::Request::RequestDeleteRange(pb::DeleteRangeRequest {
+            key: "k/3".into(),
+            ..Default::default()
+        })),
+    };
+    let txn = pb::TxnRequest {
+        success: vec![put("k/2"), delete, put("outside"), put("k/1")],
+        ..Default::default()
+    };
+    let at = revision(&client.txn(txn).await?.header);
+    let response = stream.next().await?;
+    let got: Vec<_> = response.events.iter().map(brief).collect();
+    let expected = [
+        (PUT, "k/2".into(), "v".into(), at),
+        (DELETE, "k/3".into(), String::new(), at),
+        (PUT, "k/1".into(), "v".into(), at),
+    ];
+    assert_eq!(got, expected);
+    assert_eq!(revision(&response.header), at);
+    Ok(())
+}
+
+#[tokio::test]
+async fn prev_kv_and_the_shape_of_events() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    client.grant(77, 600).await?;
+    let with_prev = pb::WatchCreateRequest { prev_kv: true, ..watch_key("a") };
+    let (mut stream, _) = WatchStream::create(&client, with_prev).await?;
+    let leased =
+        pb::PutRequest { key: "a".into(), value: "1".into(), lease: 77, ..Default::default() };
+    client.put_with(leased).await?;
+    client.put("a", "2").await?;
+    client.delete("a").await?;
+    client.put("a", "4").await?;
+    let responses = stream.until_event(5).await?;
+    let [create, update, delete, again] = events(&responses)[..] else {
+        panic!("not four events: {responses:?}")
+    };
+
+    let kv = decode_one(create.kv.as_ref().unwrap());
+    assert_eq!((kv.create_revision, kv.mod_revision, kv.version, kv.lease), (2, 2, 1, 77));
+    assert!(create.prev_kv.is_none());
+
+    let kv = decode_one(update.kv.as_ref().unwrap());
+    assert_eq!((kv.create_revision, kv.mod_revision, kv.version, kv.lease), (2, 3, 2, 0));
+    let previous = decode_one(update.prev_kv.as_ref().unwrap());
+    assert_eq!((&previous.value[..], previous.mod_revision, previous.lease), (&b"1"[..], 2, 77));
+
+    // A deletion carries the key and its own revision, nothing else.
+    assert_eq!(delete.r#type, DELETE);
+    let kv = decode_one(delete.kv.as_ref().unwrap());
+    let bare = api::kv::KeyValue { key: "a".into(), mod_revision: 4, ..Default::default() };
+    assert_eq!(kv, bare);
+    let previous = decode_one(delete.prev_kv.as_ref().unwrap());
+    assert_eq!((&previous.value[..], previous.version), (&b"2"[..], 2));
+
+    let kv = decode_one(again.kv.as_ref().unwrap());
+    assert_eq!((kv.create_revision, kv.version), (5, 1));
+    assert!(again.prev_kv.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn prev_kv_is_absent_once_compacted() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    client.put("a", "1").await?;
+    client.put("a", "2").await?;
+    client.put("a", "3").await?;
+    client.compact(3).await?;
+    let past = pb::WatchCreateRequest { prev_kv: true, start_revision: 3, ..watch_key("a") };
+    let (mut stream, _) = WatchStream::create(&client, past).await?;
+    let responses = stream.until_event(4).await?;
+    let previous: Vec<_> = events(&responses).iter().map(|event| event.prev_kv.is_some()).collect();
+    assert_eq!(previous, [false, true]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn filters_drop_events_and_empty_messages() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let filtered = |filters: &[FilterType]| pb::WatchCreateRequest {
+        filters: filters.iter().map(|filter| *filter as i32).collect(),
+        ..watch_key("a")
+    };
+    let (mut no_put, _) = WatchStream::create(&client, filtered(&[FilterType::Noput])).await?;
+    let (mut no_delete, _) =
+        WatchStream::create(&client, filtered(&[FilterType::Nodelete])).await?;
+    let (mut neither, _) =
+        WatchStream::create(&client, filtered(&[FilterType::Noput, FilterType::Nodelete])).await?;
+    // Filters without a meaning filter nothing.
+    let unknown = pb::WatchCreateRequest { filters: vec![9, -1], ..watch_key("a") };
+    let (mut all, _) = WatchStream::create(&client, unknown).await?;
+
+    client.put("a", "1").await?;
+    client.delete("a").await?;
+    client.put("a", "3").await?;
+    client.delete("a").await?;
+
+    let kinds = |responses: &[pb::WatchResponse]| -> Vec<(i32, i64)> {
+        events(responses).into_iter().map(|event| (event.r#type, mod_revision(event))).collect()
+    };
+    assert_eq!(kinds(&no_put.until_event(5).await?), [(DELETE, 3), (DELETE, 5)]);
+    assert_eq!(kinds(&no_delete.until_event(4).await?), [(PUT, 2), (PUT, 4)]);
+    assert_eq!(kinds(&all.until_event(5).await?), [(PUT, 2), (DELETE, 3), (PUT, 4), (DELETE, 5)]);
+    neither.expect_silence().await?;
+
+    // The same filters on history.
+    let past = pb::WatchCreateRequest { start_revision: 2, ..filtered(&[FilterType::Noput]) };
+    let (mut stream, _) = WatchStream::create(&client, past).await?;
+    assert_eq!(kinds(&stream.until_event(5).await?), [(DELETE, 3), (DELETE, 5)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_empty_key_means_the_zero_byte() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let (mut single, _) = WatchStream::create(&client, watch_key("")).await?;
+    let everything = pb::WatchCreateRequest { range_end: "\0".into(), ..watch_key("") };
+    let (mut all, _) = WatchStream::create(&client, everything).await?;
+    client.put("a", "1").await?;
+    client.put("\0", "2").await?;
+    assert_eq!(brief(&single.next().await?.events[0]), (PUT, "\0".into(), "2".into(), 3));
+    assert_eq!(brief(&all.next().await?.events[0]), (PUT, "a".into(), "1".into(), 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn cancel_answers_for_known_ids_only() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let (mut stream, _) = WatchStream::create(&client, watch_key("a")).await?;
+    stream.send_create(watch_key("b"))?;
+    assert_eq!(stream.next().await?.watch_id, 1);
+
+    stream.send_cancel(99)?;
+    stream.expect_silence().await?;
+    stream.send_cancel(0)?;
+    let cancelled = stream.next().await?;
+    assert!(cancelled.canceled && !cancelled.created, "{cancelled:?}");
+    assert_eq!((cancelled.watch_id, cancelled.cancel_reason.as_str()), (0, ""));
+    assert_eq!(cancelled.compact_revision, 0);
+    stream.send_cancel(0)?;
+    stream.expect_silence().await?;
+
+    client.put("a", "1").await?;
+    client.put("b", "2").await?;
+    let response = stream.next().await?;
+    assert_eq!(response.watch_id, 1, "the cancelled watcher must be silent: {response:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn manual_progress() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let progress = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+    let mut stream = WatchStream::open(&client, progress)?;
+    stream.expect_silence().await?;
+
+    stream.send_create(watch_key("a"))?;
+    assert!(stream.next().await?.created);
+    client.put("other", "1").await?;
+    stream.send_progress()?;
+    let response = stream.next().await?;
+    assert_eq!(response.watch_id, -1, "{response:?}");
+    assert!(response.events.is_empty() && !response.canceled && !response.created);
+    assert_eq!(revision(&response.header), 2);
+
+    // While a watcher waits for the future, the stream cannot say that it has seen everything.
+    stream.send_create(pb::WatchCreateRequest { start_revision: 10, ..watch_key("a") })?;
+    assert!(stream.next().await?.created);
+    stream.send_progress()?;
+    stream.expect_silence().await?;
+
+    // Progress never overtakes events.
+    let (mut stream, _) = WatchStream::create(&client, watch_key("a")).await?;
+    for round in 0..50 {
+        let at = client.put("a", round.to_string()).await?;
+        let before = stream.until_progress(at, 1).await?;
+        assert_eq!(events(&before).into_iter().map(mod_revision).collect::<Vec<_>>(), [at]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn periodic_progress_is_sent_to_idle_watchers_that_asked() -> Result<()> {
+    let flag = {
+        let binary = conformance::member::Binary::under_test()?;
+        binary.progress_notify_flag("200ms")
+    };
+    let member = Member::under_test(&[&flag]).await;
+    let mut client = member.client().await;
+    let asked = pb::WatchCreateRequest { progress_notify: true, watch_id: 3, ..watch_key("a") };
+    let (mut stream, _) = WatchStream::create(&client, asked).await?;
+    let (mut silent, _) = WatchStream::create(&client, watch_key("a")).await?;
+    let at = client.put("other", "1").await?;
+    // The first may have been on its way before the put.
+    let mut seen = 0;
+    for _ in 0..3 {
+        let response = stream.next().await?;
+        assert_eq!(response.watch_id, 3, "{response:?}");
+        assert!(response.events.is_empty() && !response.created, "{response:?}");
+        assert!(revision(&response.header) >= seen);
+        seen = revision(&response.header);
+    }
+    assert_eq!(seen, at);
+    silent.expect_silence().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn large_messages_are_fragmented_when_asked() -> Result<()> {
+    const LIMIT: usize = 2 << 20;
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let value = Bytes::from(vec![b'x'; 100 << 10]);
+    for i in 0..45 {
+        client.put(format!("k/{}", i % 10), value.clone()).await?;
+    }
+    let past = |fragment| pb::WatchCreateRequest {
+        start_revision: 2,
+        fragment,
+        prev_kv: true,
+        ..watch_prefix("k/")
+    };
+    let (mut stream, _) = WatchStream::create(&client, past(true)).await?;
+    let fragments = stream.until_event(46).await?;
+    assert!(fragments.len() > 3, "{} messages", fragments.len());
+    let (last, rest) = fragments.split_last().unwrap();
+    assert!(!last.fragment && rest.iter().all(|response| response.fragment));
+    for fragment in &fragments {
+        assert!(prost::Message::encoded_len(fragment) < LIMIT + (300 << 10));
+        assert_eq!(revision(&fragment.header), 46);
+    }
+
+    let (mut stream, _) = WatchStream::create(&client, past(false)).await?;
+    let whole = stream.until_event(46).await?;
+    assert!(whole.iter().all(|response| !response.fragment));
+    assert_eq!(events(&whole), events(&fragments), "fragments hold the same events");
+    assert_eq!(whole.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_half_closed_stream_goes_on() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let (mut stream, _) = WatchStream::create(&client, watch_key("a")).await?;
+    stream.half_close();
+    stream.expect_silence().await?;
+    for i in 0..3 {
+        let at = client.put("a", i.to_string()).await?;
+        assert_eq!(mod_revision(&stream.next().await?.events[0]), at);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_required_leader_is_there() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let create = RequestUnion::CreateRequest(watch_key("a"));
+    let mut stream = WatchStream::open_with(&client, create, |request| {
+        request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    })?;
+    assert!(stream.next().await?.created);
+    let at = client.put("a", "1").await?;
+    assert_eq!(mod_revision(&stream.next().await?.events[0]), at);
+    Ok(())
+}
+
+#[tokio::test]
+async fn ending_streams_takes_their_watchers_away() -> Result<()> {
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    // Many streams come and go; a server that keeps their watchers grows and slows down.
+    for round in 0..300 {
+        let (stream, _) = WatchStream::create(&client, watch_key("a")).await?;
+        drop(stream);
+        if round % 50 == 0 {
+            client.put("a", "x").await?;
+        }
+    }
+    let (mut stream, _) = WatchStream::create(&client, watch_key("a")).await?;
+    let at = client.put("a", "y").await?;
+    assert_eq!(mod_revision(&stream.next().await?.events[0]), at);
+    Ok(())
+}
+
+/// Streams of the crowd, and watchers on each of them.
+const STREAMS: usize = 20;
+const WATCHERS: usize = 50;
+/// Watchers of the stream that nobody reads, and what they miss meanwhile.
+const DEAF: usize = 8;
+const FILL: usize = 8000;
+
+/// Receives until each watcher of the stream saw as many events as were sent; fails on a gap.
+async fn receive_all(mut stream: WatchStream, first: i64, count: i64) -> Result<Duration> {
+    let started = Instant::now();
+    let mut next = vec![first; WATCHERS];
+    let mut done = 0;
+    while done < WATCHERS {
+        let response = stream.next().await?;
+        let cursor = &mut next[response.watch_id as usize];
+        for event in &response.events {
+            assert_eq!(mod_revision(event), *cursor, "a gap or a repeat");
+            *cursor += 1;
+        }
+        done += usize::from(*cursor == first + count);
+    }
+    Ok(started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_watchers_do_not_wait_for_one_that_never_reads() -> Result<()> {
+    const EVENTS: i64 = 100;
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+
+    // Its own connection, so that its full window blocks no other stream.
+    let deaf_client = member.client().await;
+    let (mut deaf, _) = WatchStream::create(&deaf_client, watch_prefix("")).await?;
+    for _ in 1..DEAF {
+        deaf.send_create(watch_prefix(""))?;
+        assert!(deaf.next().await?.created);
+    }
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS / 5 {
+        let connection = member.client().await;
+        for _ in 0..5 {
+            streams.push(crowded_stream(&connection).await?);
+        }
+    }
+    let tasks: Vec<_> =
+        streams.into_iter().map(|s| tokio::spawn(receive_all(s, 2, EVENTS))).collect();
+    let value = Bytes::from(vec![b'v'; 1 << 10]);
+    let started = Instant::now();
+    for _ in 0..EVENTS {
+        client.put("hot", value.clone()).await?;
+    }
+    let writing = started.elapsed();
+    for task in tasks {
+        task.await??;
+    }
+    let total = started.elapsed();
+    assert!(total < Duration::from_secs(20), "writing {writing:?}, all received {total:?}");
+
+    // What the deaf stream does not read must not pile up: 8 times 32 MiB of it.
+    let before = member.anonymous_memory()?;
+    fill(&client, FILL, 4 << 10).await?;
+    let grown = member.anonymous_memory()?.saturating_sub(before);
+    assert!(grown < 160 << 20, "memory grew by {} MiB", grown >> 20);
+
+    // It lost nothing either.
+    let mut next = [2; DEAF];
+    while next.iter().any(|next| *next < 2 + EVENTS + FILL as i64) {
+        let response = deaf.next().await?;
+        for event in &response.events {
+            let cursor = &mut next[response.watch_id as usize];
+            assert_eq!(mod_revision(event), *cursor, "a gap or a repeat");
+            *cursor += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A stream with [`WATCHERS`] watchers on the hot key.
+async fn crowded_stream(client: &Client) -> Result<WatchStream> {
+    let (mut stream, _) = WatchStream::create(client, watch_key("hot")).await?;
+    for id in 1..WATCHERS {
+        stream.send_create(watch_key("hot"))?;
+        assert_eq!(stream.next().await?.watch_id, id as i64);
+    }
+    Ok(stream)
+}
+
+/// Puts `count` values of `size` bytes over 100 keys from 16 tasks.
+async fn fill(client: &Client, count: usize, size: usize) -> Result<()> {
+    let value = Bytes::from(vec![b'f'; size]);
+    let tasks: Vec<_> = (0..16)
+        .map(|task| {
+            let (mut client, value) = (client.clone(), value.clone());
+            tokio::spawn(async move {
+                for i in (task..count).step_by(16) {
+                    client.put(format!("fill/{}", i % 100), value.clone()).await?;
+                }
+                Ok::<_, tonic::Status>(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
