@@ -165,6 +165,12 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share log")?)
             .stderr(log);
+        // Settings of our own environment are not the server's.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"ETCD_") {
+                command.env_remove(name);
+            }
+        }
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
         unsafe {
             command.pre_exec(|| {

@@ -29,8 +29,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the generator. `args` begins with the name it was called by, as `std::env::args_os` does.
 ///
-/// Exit codes: 0 when all went well; 1 when the load could not be run, a comparison had a run that
-/// failed, or no operation went well; 2 for a command line that makes no sense.
+/// Exit codes: 0 when the load ran to its end, even if the server refused some of it; 1 when it did
+/// not run, lost its connections, or had no operation go well, or a comparison had such a run; 2 for
+/// a command line that makes no sense.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -60,7 +61,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Verb(verb) => {
             let report = verbs::run(&verb).await?;
             report::emit(&report, &report::text::report(&report), verb.load().json.as_deref())?;
-            let worked = report.outcome.ops > 0;
+            let worked = report.outcome.ops > 0 && report.outcome.broken().is_none();
             Ok(if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Idle(args) => single::idle::run(&args).await.map(|()| ExitCode::SUCCESS),

@@ -10,7 +10,7 @@ use crate::{
     report::{Report, emit, figures::Figures},
     single, verbs,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -72,19 +72,25 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
     let names: Vec<_> = servers.iter().map(|server| server.name.clone()).collect();
     let medians = table::medians(&names, &runs);
     let mut text = table::text(&names, &medians);
-    for (run, error) in runs.iter().filter_map(|run| Some((run, run.error.as_ref()?))) {
-        text += &format!(
-            "FAILED: {} on {}, round {}: {error}\n",
-            run.workload,
-            run.server,
-            run.round + 1
-        );
+    for run in &runs {
+        text += &complaints(run);
     }
     let failed = runs.iter().any(|run| run.error.is_some());
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     let comparison = Comparison { servers: names, cores, runs, medians };
     emit(&comparison, &text, args.json.as_deref())?;
     Ok(!failed)
+}
+
+/// A line per kind of error of a run.
+fn complaints(run: &RunResult) -> String {
+    let place = format!("{} on {}, round {}", run.workload, run.server, run.round + 1);
+    let errors = run.report.iter().flat_map(|report| &report.outcome.errors);
+    let refused = errors.map(|error| {
+        format!("refused: {place}: {} x {}: {}\n", error.count, error.code, error.text)
+    });
+    let failed = run.error.iter().map(|error| format!("FAILED: {place}: {error}\n"));
+    refused.chain(failed).collect()
 }
 
 fn servers(args: &CompareArgs) -> Result<Vec<Program>> {
@@ -158,6 +164,9 @@ async fn load(args: &CompareArgs, verb: &crate::args::Verb, program: &Program) -
         load.duration = Some(args.duration);
     }
     let report = verbs::run(&verb).await?;
+    if let Some(error) = report.outcome.broken() {
+        bail!("{} x {}: {}", error.count, error.code, error.text);
+    }
     server.stop().await?;
     Ok(report)
 }

@@ -17,9 +17,12 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receive window of a stream: the largest answer that needs no window update on its way.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Receive window of a connection.
@@ -54,8 +57,9 @@ impl Channel {
     /// Connects to `authority` (`host:port`). Must be called within a `LocalSet`.
     pub(crate) async fn connect(authority: &str) -> Result<Self> {
         let heads = Heads::new(authority).with_context(|| format!("endpoint {authority:?}"))?;
-        let stream = TcpStream::connect(authority)
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(authority))
             .await
+            .with_context(|| format!("connect to {authority} within {CONNECT_TIMEOUT:?}"))?
             .with_context(|| format!("connect to {authority}"))?;
         stream.set_nodelay(true).context("set TCP_NODELAY")?;
         let (socket, outgoing) = Socket::new(stream);

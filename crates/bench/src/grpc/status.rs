@@ -3,6 +3,9 @@
 use crate::grpc::frame::FrameError;
 use http::HeaderMap;
 
+/// The code under which failures are counted that are no answers of the server.
+pub(crate) const TRANSPORT: &str = "Transport";
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Failure {
@@ -22,7 +25,7 @@ impl Failure {
     pub(crate) fn code_name(&self) -> &'static str {
         match self {
             Self::Status { code, .. } => code_name(*code),
-            Self::Transport(_) => "Transport",
+            Self::Transport(_) => TRANSPORT,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is kept of each request: a latency histogram, counts per second, and errors by their text.
 
-use crate::grpc::status::Failure;
+use crate::grpc::status::{Failure, TRANSPORT};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -197,6 +197,14 @@ pub(crate) fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
 }
 
+impl Outcome {
+    /// The first failure that was none of the server's answers: what was measured is then not the
+    /// load that was asked for.
+    pub(crate) fn broken(&self) -> Option<&ErrorCount> {
+        self.errors.iter().find(|error| error.code == TRANSPORT)
+    }
+}
+
 /// A record in figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
@@ -274,6 +282,7 @@ mod tests {
         let errors: Vec<_> =
             outcome.errors.iter().map(|e| (e.code.as_str(), e.text.as_str(), e.count)).collect();
         assert_eq!(errors, [("Unavailable", "no leader", 2), ("Transport", "reset", 1)]);
+        assert_eq!(outcome.broken().expect("one").text, "reset");
     }
 
     #[test]

@@ -45,8 +45,9 @@ impl Run {
 
 /// A kind of load.
 pub(crate) trait Load {
-    /// Does what must be there before requests are measured. Called once.
-    async fn prepare(&mut self, fleet: &Fleet) -> Result<()>;
+    /// Does what must be there before requests are measured. Called once. No single step of it may
+    /// take longer than `stall`.
+    async fn prepare(&mut self, fleet: &Fleet, stall: Duration) -> Result<()>;
 
     /// Starts the clients of one run. Called for the warm-up and for the measurement.
     fn spawn(&mut self, fleet: &Fleet, run: &Rc<Run>, clients: &mut JoinSet<()>);

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 /// Rest of a client after a refusal, so that refusals do not make the load.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(1);
-/// Room that the buffer of outgoing messages is grown by.
-const MESSAGE_ROOM_BYTES: usize = 64 * 1024;
+/// Room that the buffer of outgoing messages is grown by; the allocator handles larger blocks slowly.
+const MESSAGE_ROOM_BYTES: usize = 32 * 1024;
 
 /// A request to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl<R: Requests + 'static> UnaryLoad<R> {
 }
 
 impl<R: Requests + 'static> Load for UnaryLoad<R> {
-    async fn prepare(&mut self, _fleet: &Fleet) -> Result<()> {
+    async fn prepare(&mut self, _fleet: &Fleet, _stall: Duration) -> Result<()> {
         Ok(())
     }
 

@@ -21,8 +21,8 @@ use api::etcdserverpb::{
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
-use std::rc::Rc;
-use tokio::task::JoinSet;
+use std::{rc::Rc, time::Duration};
+use tokio::{task::JoinSet, time::timeout};
 
 /// Grants of leases whose ids the server chooses.
 #[derive(Debug)]
@@ -60,15 +60,14 @@ impl KeepAliveLoad {
 }
 
 impl Load for KeepAliveLoad {
-    async fn prepare(&mut self, fleet: &Fleet) -> Result<()> {
+    async fn prepare(&mut self, fleet: &Fleet, stall: Duration) -> Result<()> {
         for index in 0..self.clients {
             let mut message = BytesMut::new();
             frame::encode(&LeaseGrantRequest { ttl: self.ttl, id: 0 }, &mut message);
-            let answer = fleet
-                .channel(index)
-                .unary(Method::LeaseGrant, message.freeze(), Keep::Message)
-                .await
-                .context("grant a lease")?;
+            let mut channel = fleet.channel(index);
+            let grant = channel.unary(Method::LeaseGrant, message.freeze(), Keep::Message);
+            let answer = timeout(stall, grant).await.context("grant a lease in time")?;
+            let answer = answer.context("grant a lease")?;
             self.leases.push(LeaseGrantResponse::decode(answer.message)?.id);
         }
         Ok(())

@@ -68,7 +68,7 @@ fn unary<R: crate::load::unary::Requests + 'static>(requests: R, load: &LoadArgs
 /// Connects, prepares, warms up, measures.
 async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Report> {
     let fleet = Fleet::connect(&args.endpoint, args.connections).await?;
-    load.prepare(&fleet).await.with_context(|| format!("prepare {name}"))?;
+    load.prepare(&fleet, args.stall_timeout).await.with_context(|| format!("prepare {name}"))?;
     if !args.warmup.is_zero() {
         let limit = Limit::of_duration(args.warmup);
         let run = Run::new(Pacer::begin(limit, args.rate)?);

@@ -32,7 +32,7 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 /// How watchers are spread over keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +103,15 @@ impl WatchLoad {
 }
 
 impl Load for WatchLoad {
-    async fn prepare(&mut self, fleet: &Fleet) -> Result<()> {
+    async fn prepare(&mut self, fleet: &Fleet, stall: Duration) -> Result<()> {
         for index in 0..self.streams {
             let mut channel = fleet.channel(index);
             let (mut sender, mut receiver) =
                 stream::open(&mut channel, Method::Watch).await.context("open a watch stream")?;
             for watcher in (index..self.watchers).step_by(self.streams) {
                 let number = if self.spread == Spread::OneKey { 0 } else { watcher as u64 };
-                watch(&mut sender, &mut receiver, self.space.key(number)).await?;
+                let created = watch(&mut sender, &mut receiver, self.space.key(number));
+                timeout(stall, created).await.context("create a watcher in time")??;
             }
             let deliveries = Rc::clone(&self.deliveries);
             self.readers.spawn_local(async move { read(sender, receiver, &deliveries).await });
