@@ -84,16 +84,20 @@ pub(crate) fn put_in(
 ) -> PutResponse {
     let looks_back = needs_previous(request) || request.prev_kv;
     let before = if looks_back { txn.key_meta(&request.key) } else { None };
+    assert!(
+        before.is_some() || !needs_previous(request),
+        "apply: a put that keeps what was before is checked before the first write"
+    );
     let previous = match &before {
         Some(meta) if request.ignore_value || request.prev_kv => Some(stored(txn, meta.modified)),
         _ => None,
     };
-    let value = match (&previous, request.ignore_value) {
-        (Some(previous), true) => value_of(previous),
+    let value = match &previous {
+        Some(previous) if request.ignore_value => value_of(previous),
         _ => request.value.clone(),
     };
-    let lease = match (&before, request.ignore_lease) {
-        (Some(meta), true) => meta.lease,
+    let lease = match &before {
+        Some(meta) if request.ignore_lease => meta.lease,
         _ => LeaseId(request.lease),
     };
     let replaced = txn.put(request.key.clone(), value, lease);

@@ -37,4 +37,5 @@ pub use outcome::{Applied, ApplyError, Effect, Response};
 pub use shared::Shared;
 
 #[cfg(test)]
+#[cfg(test)]
 mod harness;

@@ -11,6 +11,7 @@ mod write;
 use api::{
     error::Error,
     etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request},
+    range::KeyRange,
 };
 use mvcc::ReadError;
 
@@ -20,6 +21,7 @@ pub(crate) use write::write;
 use crate::{
     ApplyError,
     compare::{Before, all_hold},
+    kv::needs_previous,
 };
 
 /// Whether a transaction has ranges only. An inner transaction counts as a write, whatever it holds.
@@ -70,19 +72,45 @@ impl<'a> Plan<'a> {
         before: &dyn Before,
         check_lease: &dyn Fn(&PutRequest) -> Result<(), Error>,
     ) -> Result<(), ApplyError> {
-        let mut inner = self.inner.iter();
-        for op in self.ops {
+        Check { before, check_lease, deleted: Vec::new() }.plan(self)
+    }
+}
+
+/// A walk over a plan in the order of its execution.
+struct Check<'c> {
+    before: &'c dyn Before,
+    check_lease: &'c dyn Fn(&PutRequest) -> Result<(), Error>,
+    /// What the operations so far delete. A put that keeps something of the version before finds
+    /// nothing there; etcd lets it pass if the delete is open-ended, and then crashes on it.
+    deleted: Vec<KeyRange>,
+}
+
+impl Check<'_> {
+    fn plan(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
+        let mut inner = plan.inner.iter();
+        for op in plan.ops {
             match &op.request {
-                Some(Request::RequestRange(range)) => before.check_revision(range.revision)?,
-                Some(Request::RequestPut(put)) => {
-                    check_lease(put)?;
-                    if crate::kv::needs_previous(put) && !before.has_key(&put.key) {
-                        return Err(Error::KeyNotFound.into());
-                    }
+                Some(Request::RequestRange(range)) => self.before.check_revision(range.revision)?,
+                Some(Request::RequestPut(put)) => self.put(put)?,
+                Some(Request::RequestDeleteRange(delete)) => {
+                    let (key, end) = (delete.key.clone(), delete.range_end.clone());
+                    self.deleted.push(KeyRange::new(key, end));
                 }
-                Some(Request::RequestTxn(_)) => next(&mut inner).check(before, check_lease)?,
-                Some(Request::RequestDeleteRange(_)) | None => {}
+                Some(Request::RequestTxn(_)) => self.plan(next(&mut inner))?,
+                None => {}
             }
+        }
+        Ok(())
+    }
+
+    fn put(&self, put: &PutRequest) -> Result<(), Error> {
+        (self.check_lease)(put)?;
+        if !needs_previous(put) {
+            return Ok(());
+        }
+        let is_deleted = self.deleted.iter().any(|range| range.contains(&put.key));
+        if is_deleted || !self.before.has_key(&put.key) {
+            return Err(Error::KeyNotFound);
         }
         Ok(())
     }

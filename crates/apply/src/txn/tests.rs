@@ -166,6 +166,29 @@ fn a_put_can_keep_value_or_lease() {
     assert_eq!(member.shared.store.revision(), 9);
 }
 
+/// etcd crashes on this one.
+#[test]
+fn a_put_cannot_keep_what_the_transaction_has_deleted() {
+    let keep = || {
+        put_with("a", "", |put| {
+            put.ignore_value = true;
+            put.prev_kv = true;
+        })
+    };
+    let missing = "etcdserver: key not found";
+    check(txn(vec![], vec![del("a", "\0"), keep()], vec![]), missing);
+    let inner = || txn(vec![], vec![keep()], vec![]);
+    check(txn(vec![], vec![txn(vec![], vec![del("Z", "\0")], vec![]), inner()], vec![]), missing);
+    check(
+        txn(vec![], vec![keep(), del("a", "\0")], vec![]),
+        "then@7(put@7 was a=1:2/2v1, del@7 2[a=1:2/7v2 b=2:3/4v2])",
+    );
+    check(
+        txn(vec![], vec![del("b", "\0"), keep()], vec![]),
+        "then@7(del@7 1[b=2:3/4v2], put@7 was a=1:2/2v1)",
+    );
+}
+
 #[test]
 fn what_cannot_be_done_leaves_nothing_done() {
     let future = "etcdserver: mvcc: required revision is a future revision";
