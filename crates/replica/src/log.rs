@@ -1,0 +1,173 @@
+//! The raft log in memory: every durable or soon durable entry since the last compaction. raft-rs
+//! reads it through its `Storage` trait; the disk copy is the driver's.
+//!
+//! ```text
+//!        compacted          snapshot              last
+//!            v                  v                   v
+//!   ... gone | entries kept for slow followers ...  |
+//!            first = compacted + 1
+//! ```
+//!
+//! The term of the compacted entry is kept: followers are matched against it.
+
+use std::collections::VecDeque;
+
+use crate::convert::{
+    self, ConfState, Entry, GetEntriesContext, HardState, RaftError, RaftState, SnapshotMetadata,
+    Storage, StorageError,
+};
+
+/// What an entry is taken to weigh beside its payload.
+const ENTRY_OVERHEAD: u64 = 24;
+
+/// The log.
+pub(crate) struct Log {
+    compacted: (u64, u64),
+    entries: VecDeque<Entry>,
+    snapshot: SnapshotMetadata,
+    initial: RaftState,
+}
+
+impl Log {
+    /// A log that continues after the entry `start` (index, term). The store holds everything up to
+    /// `applied`, with the members `conf_state`.
+    pub(crate) fn new(
+        start: (u64, u64),
+        entries: Vec<Entry>,
+        hard_state: HardState,
+        conf_state: ConfState,
+        applied: u64,
+    ) -> Log {
+        let initial = RaftState::new(hard_state, conf_state.clone());
+        let snapshot = SnapshotMetadata::default();
+        let mut log = Log { compacted: start, entries: entries.into(), snapshot, initial };
+        let term = log.term(applied).expect("what is applied is in the log or its start");
+        log.snapshot = convert::snapshot_metadata(applied, term, conf_state);
+        log
+    }
+
+    /// The index of the last compacted entry.
+    pub(crate) fn compacted(&self) -> u64 {
+        self.compacted.0
+    }
+
+    /// The index of the snapshot offered to followers.
+    pub(crate) fn snapshot_index(&self) -> u64 {
+        self.snapshot.index
+    }
+
+    /// The index of the last entry.
+    pub(crate) fn last(&self) -> u64 {
+        self.compacted.0 + self.entries.len() as u64
+    }
+
+    /// Appends `entries`; those already there of the same index and after are replaced.
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) {
+        let Some(first) = entries.first() else { return };
+        assert!(
+            self.compacted.0 < first.index && first.index <= self.last() + 1,
+            "raft log is without gaps: entry {} does not continue {}..={}",
+            first.index,
+            self.compacted.0,
+            self.last(),
+        );
+        self.entries.truncate((first.index - self.compacted.0 - 1) as usize);
+        self.entries.extend(entries);
+    }
+
+    /// Takes `snapshot` as what followers too far behind are offered.
+    pub(crate) fn set_snapshot(&mut self, snapshot: SnapshotMetadata) {
+        assert!(
+            self.snapshot.index <= snapshot.index && snapshot.index <= self.last(),
+            "snapshot index {} lies between the previous one {} and the last entry {}",
+            snapshot.index,
+            self.snapshot.index,
+            self.last(),
+        );
+        self.snapshot = snapshot;
+    }
+
+    /// Lets go of the entries up to `index`, or to the snapshot if that is older.
+    pub(crate) fn compact(&mut self, index: u64) {
+        let index = index.min(self.snapshot.index);
+        if index <= self.compacted.0 {
+            return;
+        }
+        let term = self.term(index).expect("an index above the compacted one has its entry");
+        self.entries.drain(..(index - self.compacted.0) as usize);
+        self.compacted = (index, term);
+        if self.entries.capacity() > 4 * self.entries.len().max(1024) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    /// Forgets everything: the log begins anew after `snapshot`.
+    pub(crate) fn restore(&mut self, snapshot: SnapshotMetadata) {
+        self.compacted = (snapshot.index, snapshot.term);
+        self.entries.clear();
+        self.snapshot = snapshot;
+    }
+
+    fn entry(&self, index: u64) -> Option<&Entry> {
+        self.entries.get(index.checked_sub(self.compacted.0 + 1)? as usize)
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> Result<RaftState, RaftError> {
+        Ok(self.initial.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> Result<Vec<Entry>, RaftError> {
+        if low <= self.compacted.0 {
+            return Err(RaftError::Store(StorageError::Compacted));
+        }
+        if self.last() + 1 < high {
+            return Err(RaftError::Store(StorageError::Unavailable));
+        }
+        let offset = self.compacted.0 + 1;
+        let wanted = self.entries.range((low - offset) as usize..(high - offset) as usize);
+        let Some(max_size) = max_size.into() else { return Ok(wanted.cloned().collect()) };
+        if max_size == u64::MAX {
+            return Ok(wanted.cloned().collect());
+        }
+        let mut size = 0;
+        let fits = wanted.enumerate().take_while(|(i, entry)| {
+            size += convert::payload_len(entry) as u64 + ENTRY_OVERHEAD;
+            *i == 0 || size <= max_size
+        });
+        Ok(fits.map(|(_, entry)| entry.clone()).collect())
+    }
+
+    fn term(&self, index: u64) -> Result<u64, RaftError> {
+        if index == self.compacted.0 {
+            return Ok(self.compacted.1);
+        }
+        if index < self.compacted.0 {
+            return Err(RaftError::Store(StorageError::Compacted));
+        }
+        self.entry(index).map(|e| e.term).ok_or(RaftError::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> Result<u64, RaftError> {
+        Ok(self.compacted.0 + 1)
+    }
+
+    fn last_index(&self) -> Result<u64, RaftError> {
+        Ok(self.last())
+    }
+
+    /// Index, term and members alone; the transport streams the store beside it.
+    fn snapshot(&self, request_index: u64, _to: u64) -> Result<convert::RaftSnapshot, RaftError> {
+        if self.snapshot.index == 0 || self.snapshot.index < request_index {
+            return Err(RaftError::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        Ok(convert::metadata_snapshot(self.snapshot.clone()))
+    }
+}

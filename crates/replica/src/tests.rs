@@ -1,0 +1,10 @@
+//! Scenarios: one member alone, and several on a simulated network and disk.
+
+mod cluster;
+mod election;
+mod harness;
+mod members;
+mod network;
+mod reads;
+mod single;
+mod snapshot;
