@@ -1,3 +1,5 @@
+//! Transactions as tables: a request, and its whole answer as text.
+
 use api::etcdserverpb::{
     Compare,
     compare::{CompareResult, CompareTarget, TargetUnion},

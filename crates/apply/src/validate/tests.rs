@@ -1,3 +1,5 @@
+//! Requests with faults, and which fault is answered.
+
 use api::etcdserverpb::InternalRaftRequest;
 use prost::Message;
 

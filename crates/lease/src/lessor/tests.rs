@@ -1,3 +1,5 @@
+//! The lessor on a clock set by hand.
+
 use storage::{Backend, Bucket, mem::MemBackend, schema};
 
 use super::*;
@@ -100,8 +102,8 @@ fn renewal_gives_the_full_time_again() {
     grant(&mut lessor, 1, 5, 0);
     assert_eq!(lessor.renew(LeaseId(1), 4 * S), Ok(5));
     assert_eq!(revoked(&mut lessor, 8 * S), []);
-    assert_eq!(lessor.time_to_live(LeaseId(1), 8 * S + 1).unwrap().remaining_ttl_ttl, Some(0));
-    assert_eq!(lessor.time_to_live(LeaseId(1), 11 * S).unwrap().remaining_ttl_ttl, Some(-2));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 8 * S + 1).unwrap().remaining_ttl, Some(0));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 11 * S).unwrap().remaining_ttl, Some(-2));
     assert_eq!(lessor.time_to_live(LeaseId(3), 0), None);
     assert_eq!(revoked(&mut lessor, 9 * S), [1]);
 }
@@ -194,7 +196,7 @@ fn long_leases_are_checkpointed_until_renewed() {
     // A change of leader now counts from the record.
     assert_eq!(lessor.renew(LeaseId(1), 310 * S), Err(RenewError::Checkpointed));
     lessor.promote(0, 310 * S);
-    assert_eq!(lessor.time_to_live(LeaseId(1), 310 * S).unwrap().remaining_ttl_ttl, Some(700));
+    assert_eq!(lessor.time_to_live(LeaseId(1), 310 * S).unwrap().remaining_ttl, Some(700));
 
     lessor.checkpoint(LeaseId(1), 0, true, &mut Vec::new());
     assert_eq!(lessor.renew(LeaseId(1), 310 * S), Ok(1000));

@@ -1,3 +1,5 @@
+//! Conf changes against a small cluster.
+
 use super::*;
 
 const ADD: ConfChangeType = ConfChangeType::ConfChangeAddNode;

@@ -1,3 +1,5 @@
+//! Initial clusters: their texts, ids and refusals.
+
 use super::*;
 
 fn cluster(text: &str) -> InitialCluster {

@@ -1,3 +1,5 @@
+//! What is stored, and what comes back.
+
 use storage::{Backend, Bucket, mem::MemBackend};
 
 use super::*;
