@@ -86,6 +86,9 @@ pub(crate) struct CompareArgs {
     /// Load before what is measured.
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     pub(crate) warmup: Duration,
+    /// Before each run, wait until the machine does nothing else, for at most this long.
+    #[arg(long, default_value = "0s", value_parser = parse_duration)]
+    pub(crate) await_quiet: Duration,
     /// Names of the workloads to run, with commas between [default: all].
     #[arg(long, value_delimiter = ',')]
     pub(crate) workloads: Vec<String>,

@@ -3,7 +3,7 @@
 use crate::{
     args::compare::{CompareArgs, FillArgs},
     compare::{
-        table,
+        quiet, table,
         workloads::{self, Kind, Workload},
     },
     launch::{Home, Ports, Program, Server},
@@ -64,7 +64,9 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
     for round in 0..args.rounds {
         for workload in &workloads {
             for server in in_turn(&servers, round) {
-                eprintln!("round {}: {} on {}", round + 1, workload.name, server.name);
+                let quiet = quiet::wait(args.await_quiet).await;
+                let noise = if quiet { "" } else { " (the machine is not quiet)" };
+                eprintln!("round {}: {} on {}{noise}", round + 1, workload.name, server.name);
                 runs.push(run_once(args, workload, server, round).await);
             }
         }
