@@ -37,7 +37,7 @@ pub(crate) fn config() -> Config {
         cluster_id: ClusterId(7),
         max_learners: 1,
         quota_bytes: -1,
-        leases: lease::Options::new(2),
+        lease: lease::Options::new(2),
         store_checkpoints: false,
     }
 }

@@ -34,6 +34,7 @@ pub mod validate;
 pub use alarm::Alarms;
 pub use machine::{Config, Context, OpenError, StateMachine, request_id};
 pub use outcome::{Applied, ApplyError, Effect, Response};
+pub use quota::Quota;
 pub use shared::Shared;
 
 #[cfg(test)]

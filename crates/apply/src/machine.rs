@@ -30,7 +30,7 @@ pub struct Config {
     /// `--quota-backend-bytes`: negative for none, 0 for the default.
     pub quota_bytes: i64,
     /// How leases behave.
-    pub leases: ::lease::Options,
+    pub lease: ::lease::Options,
     /// Whether checkpoints of leases are stored whatever the cluster version is.
     pub store_checkpoints: bool,
 }
@@ -85,7 +85,7 @@ impl StateMachine {
         if let Some(version) = membership.cluster_version().filter(|v| cluster::is_older_than(*v)) {
             return Err(OpenError::OlderThanCluster(version));
         }
-        let mut lessor = ::lease::Lessor::new(config.leases.clone());
+        let mut lessor = ::lease::Lessor::new(config.lease.clone());
         let attachments: Vec<(LeaseId, Bytes)> = opened.attachments;
         lessor.restore(schema::lease::all(&*view)?, attachments);
         let alarms = Alarms::restore(schema::alarm::all(&*view)?);
