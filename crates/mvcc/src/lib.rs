@@ -23,5 +23,6 @@ mod store;
 pub use error::ReadError;
 pub use index::KeyMeta;
 pub use query::{RangeAnswer, RangeQuery, SortOrder, SortTarget};
+pub use recent::RecentLimits;
 pub use storage::Error;
 pub use store::{Compaction, Deleted, HashKv, Opened, Stats, Store, WriteTxn};

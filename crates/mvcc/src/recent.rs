@@ -13,24 +13,34 @@ use api::{
     kv::RawKeyValue,
 };
 
-/// Bytes of committed revisions that stay.
-const BYTES_MAX: usize = 32 << 20;
-/// Committed revisions that stay.
-const REVISIONS_MAX: usize = 50_000;
+/// How much of what the backend has stays in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentLimits {
+    /// Bytes held, about.
+    pub bytes: usize,
+    /// Main revisions held.
+    pub revisions: usize,
+}
+
+impl Default for RecentLimits {
+    fn default() -> RecentLimits {
+        RecentLimits { bytes: 32 << 20, revisions: 50_000 }
+    }
+}
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Recent {
     transactions: VecDeque<Changes>,
     bytes: usize,
+    limits: RecentLimits,
     /// The backend holds everything up to this main revision.
     committed: i64,
 }
 
 impl Recent {
     /// An empty ring over a backend that holds everything up to `committed`.
-    pub(crate) fn new(committed: i64) -> Recent {
-        Recent { committed, ..Recent::default() }
+    pub(crate) fn new(committed: i64, limits: RecentLimits) -> Recent {
+        Recent { transactions: VecDeque::new(), bytes: 0, limits, committed }
     }
 
     /// Adds the newest revision.
@@ -45,7 +55,7 @@ impl Recent {
     /// Notes what the backend has, and lets go of what is beyond the limits.
     pub(crate) fn committed(&mut self, revision: i64) {
         self.committed = self.committed.max(revision);
-        while self.bytes > BYTES_MAX || self.transactions.len() > REVISIONS_MAX {
+        while self.bytes > self.limits.bytes || self.transactions.len() > self.limits.revisions {
             match self.transactions.front() {
                 Some(oldest) if oldest.revision <= self.committed => {
                     self.bytes -= cost(oldest);
@@ -111,7 +121,8 @@ mod tests {
 
     #[test]
     fn keeps_what_is_not_committed_and_little_else() {
-        let mut recent = Recent::new(1);
+        let limits = RecentLimits { bytes: 32 << 20, revisions: 35 };
+        let mut recent = Recent::new(1, limits);
         for revision in 2..100 {
             recent.push(changes(revision, 1 << 20));
         }
@@ -120,7 +131,7 @@ mod tests {
         assert_eq!(recent.first(), Some(51));
         recent.committed(99);
         let first = recent.first().unwrap();
-        assert!(first > 60 && recent.bytes() <= BYTES_MAX);
+        assert!(first > 60 && recent.bytes() <= limits.bytes);
         assert!(recent.value(Revision { main: first, sub: 0 }).is_some());
         assert!(recent.value(Revision { main: first, sub: 1 }).is_none());
         assert!(recent.value(Revision { main: first - 1, sub: 0 }).is_none());
@@ -129,5 +140,10 @@ mod tests {
         assert_eq!(since(98), [98, 99]);
         assert_eq!(since(100), []);
         assert_eq!(since(0).len(), (100 - first) as usize);
+        for revision in 100..200 {
+            recent.push(changes(revision, 1));
+            recent.committed(revision - 1);
+        }
+        assert_eq!(recent.first(), Some(165));
     }
 }

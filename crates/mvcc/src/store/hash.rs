@@ -90,7 +90,7 @@ impl Store {
                     true => Parts { key: &event.key, ..Parts::default() }.encode(),
                     false => event.kv.clone(),
                 };
-                hasher.add(event.revision, deleted, &stored, &value.0);
+                hasher.add(event.revision, &stored, &value.0);
             }
         }
         Ok(hasher.finish())
@@ -125,14 +125,14 @@ impl Store {
         let mut newest = from;
         let mut intact = true;
         tx.scan(Bucket::Key, &RevisionKey::new(from, false), &mut |stored, value| {
-            let Some((revision, deleted)) = key::decode(stored) else {
+            let Some((revision, _)) = key::decode(stored) else {
                 intact = false;
                 return ControlFlow::Break(());
             };
             if revision.main > hasher.at {
                 return ControlFlow::Break(());
             }
-            hasher.add(revision, deleted, stored, value);
+            hasher.add(revision, stored, value);
             newest = revision;
             match enough(stored.len() + value.len()) {
                 true => ControlFlow::Break(()),
@@ -223,12 +223,12 @@ impl Hasher {
         Hasher { crc, at, compacted, kept: kept.into_iter().peekable() }
     }
 
-    fn add(&mut self, revision: Revision, deleted: bool, key: &[u8], value: &[u8]) {
+    fn add(&mut self, revision: Revision, key: &[u8], value: &[u8]) {
         if revision.main <= self.compacted {
             while self.kept.next_if(|kept| *kept < revision).is_some() {}
-            let kept = self.kept.next_if_eq(&revision).is_some();
-            // A delete at the compact revision itself is kept by some versions of etcd only.
-            if !kept || (deleted && revision.main == self.compacted) {
+            // No delete is among the kept: also not one at the compact revision itself, which some
+            // versions of etcd keep in the store and others do not.
+            if self.kept.next_if_eq(&revision).is_none() {
                 return;
             }
         }

@@ -5,6 +5,8 @@ mod hash;
 mod history;
 mod read;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::{

@@ -10,11 +10,19 @@ use storage::{
 };
 
 use super::{Opened, Store, compact};
-use crate::{index::Loader, recent::Recent};
+use crate::{
+    index::Loader,
+    recent::{Recent, RecentLimits},
+};
 
 impl Store {
     /// Opens the store that `backend` holds.
     pub fn open(backend: Arc<dyn Backend>) -> Result<Opened, Error> {
+        Store::open_with(backend, RecentLimits::default())
+    }
+
+    /// Opens the store, with a limit on what is held in memory of recent revisions.
+    pub fn open_with(backend: Arc<dyn Backend>, recent: RecentLimits) -> Result<Opened, Error> {
         let tx = backend.read()?;
         let mut loader = Loader::default();
         let mut newest = 1;
@@ -48,7 +56,7 @@ impl Store {
         let store = Store {
             backend,
             index: RwLock::new(index),
-            recent: RwLock::new(Recent::new(current)),
+            recent: RwLock::new(Recent::new(current, recent)),
             current: current.into(),
             compacted: compacted.into(),
             compaction: compact::State::resume(unfinished_compaction),

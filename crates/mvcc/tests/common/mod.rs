@@ -11,7 +11,7 @@ use api::{
     range::KeyRange,
 };
 use bytes::Bytes;
-use mvcc::{Compaction, Opened, ReadError, Store, WriteTxn};
+use mvcc::{Compaction, Opened, ReadError, RecentLimits, Store, WriteTxn};
 use storage::{Backend, Op, Window};
 
 /// See the module.
@@ -26,9 +26,13 @@ pub struct Member {
 
 impl Member {
     pub fn open(backend: Arc<dyn Backend>) -> Member {
+        Member::open_with(backend, RecentLimits::default())
+    }
+
+    pub fn open_with(backend: Arc<dyn Backend>, recent: RecentLimits) -> Member {
         let applied = storage::schema::read_consistent(&*backend.read().unwrap()).unwrap();
         let applied = applied.map_or(0, |(index, _)| index.0);
-        let Opened { store, attachments, .. } = Store::open(backend.clone()).unwrap();
+        let Opened { store, attachments, .. } = Store::open_with(backend.clone(), recent).unwrap();
         Member { backend, store, window: Window::new(), attachments, applied }
     }
 
