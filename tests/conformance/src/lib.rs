@@ -5,6 +5,8 @@
 //! the programs under `src/bin/` also start a real etcd and compare.
 
 pub mod client;
+pub mod durability;
+pub mod kubernetes;
 
 pub mod member;
 pub mod watching;
