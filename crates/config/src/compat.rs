@@ -1,0 +1,276 @@
+//! What this server does about each flag, and the refusal of what it cannot do yet.
+//!
+//! Rule: a flag that asks for a function which is not built stops the start with a clear error. A
+//! flag is passed over only where that loses nothing, and the table says why.
+
+use std::fmt::Write as _;
+
+use crate::flags::{self, Flag, Kind};
+use crate::settings::Config;
+use crate::url::Url;
+
+/// What becomes of a flag, with the reason that the compatibility page gives.
+#[derive(Clone, Copy)]
+pub(crate) enum Status {
+    /// Works as in etcd.
+    Built(&'static str),
+    /// Accepted; why nothing is lost by it.
+    Harmless(&'static str),
+    /// Any value but the default is refused; the function that it asks for.
+    Refused(&'static str),
+    /// What works, and what function a value asks for beyond that.
+    Partly(&'static str, fn(&Config) -> Option<String>),
+}
+
+impl Config {
+    /// What the configuration asks for and is not built yet, one line for each flag. A member that
+    /// has data already (`initialized`) does not look at the flags of a first start, as in etcd.
+    pub fn unsupported(&self, initialized: bool) -> Vec<String> {
+        let mut asked: Vec<String> = flags::all().filter_map(|flag| asks(flag, self)).collect();
+        if !initialized {
+            asked.extend(self.unsupported_bootstrap());
+        }
+        asked
+    }
+
+    fn unsupported_bootstrap(&self) -> Vec<String> {
+        let mut asked = Vec::new();
+        // A cluster that does not read is etcd's own error at its own place.
+        let members = self.initial_members().map(|members| members.0.len()).unwrap_or_default();
+        if members > 1 {
+            let what = format!("a cluster of {members} members");
+            asked.push(refusal("initial-cluster", &what));
+        }
+        if !self.is_new_cluster() {
+            asked.push(refusal("initial-cluster-state", "joining an existing cluster"));
+        }
+        asked
+    }
+}
+
+fn asks(flag: &Flag, config: &Config) -> Option<String> {
+    let what = match flag.status {
+        Status::Built(_) | Status::Harmless(_) => return None,
+        Status::Partly(_, asked) => asked(config)?,
+        Status::Refused(what) => {
+            let asked = flag.shown(&mut config.clone());
+            if asked == flag.shown(&mut Config::default()) {
+                return None;
+            }
+            what.to_string()
+        }
+    };
+    Some(refusal(flag.name, &what))
+}
+
+fn refusal(flag: &str, what: &str) -> String {
+    format!("--{flag} asks for {what}, which is not built yet")
+}
+
+/// What listeners on these URLs would need beyond plain TCP.
+pub(crate) fn plain_listeners(urls: &[Url]) -> Option<String> {
+    let url = urls.iter().find(|url| url.is_tls() || url.is_unix())?;
+    let what = if url.is_tls() { "TLS" } else { "a unix socket" };
+    Some(format!("{what} ({url})"))
+}
+
+/// The first gate that is on and has nothing behind it.
+pub(crate) fn unbuilt_gate(config: &Config) -> Option<String> {
+    let unbuilt = ["InitialCorruptCheck", "CompactHashCheck"];
+    let gate = unbuilt.into_iter().find(|gate| config.feature_gates.enabled(gate))?;
+    Some(format!("the check {gate}"))
+}
+
+/// Compaction without being asked, unless the retention reads as zero.
+pub(crate) fn retention_asked(config: &Config) -> Option<String> {
+    match config.auto_compaction_retention() {
+        Ok(retention) if retention.is_off() => None,
+        _ => Some("automatic compaction".to_string()),
+    }
+}
+
+/// The journal as an output of the log.
+pub(crate) fn journal_asked(config: &Config) -> Option<String> {
+    let journal = config.log.outputs.iter().any(|output| output == crate::log::JOURNAL);
+    journal.then(|| "the systemd journal".to_string())
+}
+
+/// The rows of the compatibility page: flag, status word, note. A status is `built`, `harmless`,
+/// `partly` or `refused`.
+pub fn compat_rows() -> Vec<(&'static str, &'static str, String)> {
+    flags::all().map(row).collect()
+}
+
+fn row(flag: &Flag) -> (&'static str, &'static str, String) {
+    let (status, mut note) = match flag.status {
+        Status::Built(note) => ("built", note.to_string()),
+        Status::Harmless(note) => ("harmless", note.to_string()),
+        Status::Refused(what) => ("refused", format!("asks for {what}")),
+        Status::Partly(note, _) => ("partly", note.to_string()),
+    };
+    match flag.kind {
+        Kind::OlderName(modern) => note = format!("older name of `{modern}`; {note}"),
+        Kind::OlderGate(gate) => note = format!("stands for `feature-gates={gate}`; {note}"),
+        _ => {}
+    }
+    (flag.name, status, note)
+}
+
+/// The compatibility page of the flags, in Markdown.
+pub fn compat_page() -> String {
+    let mut page = String::from(
+        "# Flags\n\n\
+         Every flag of etcd 3.7.1, and the older names that are still accepted. This page is made\n\
+         from the table in `crates/config/src/flags`; `UPDATE=1 cargo test -p config` rewrites it.\n\n\
+         - **built**: works as in etcd.\n\
+         - **partly**: what the note says works; anything else stops the start with an error.\n\
+         - **harmless**: accepted without an effect; the note says why nothing is lost.\n\
+         - **refused**: any value but the default stops the start with an error.\n\n\
+         The environment (`ETCD_*`) and the configuration file follow the same table.\n",
+    );
+    let mut group = None;
+    for flag in flags::all() {
+        if group != Some(flag.group) {
+            group = Some(flag.group);
+            let title = flag.group.title();
+            write!(page, "\n## {title}\n\n| flag | default | status | note |\n|---|---|---|---|\n")
+                .expect("a string takes everything");
+        }
+        let (name, status, note) = row(flag);
+        let default = match flag.shown(&mut Config::default()) {
+            text if text.is_empty() => String::new(),
+            text => format!("`{text}`"),
+        };
+        let line = format!("| `{name}` | {default} | {status} | {note} |\n");
+        page.push_str(&line.replace("|  |", "| |"));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(args: &[&str]) -> Vec<String> {
+        let mut config = Config::default();
+        let words: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        crate::argv::parse(&words, &mut config).expect("good flags");
+        config.unsupported(false)
+    }
+
+    #[test]
+    fn defaults_and_built_flags_pass() {
+        assert_eq!(asked(&[]), [""; 0]);
+        let args = [
+            "--name=a",
+            "--listen-client-urls=http://127.0.0.1:1",
+            "--listen-metrics-urls=http://127.0.0.1:2",
+            "--cors=*",
+            "--auth-token=",
+            "--auto-compaction-retention=0h",
+            "--max-snapshots=9",
+            "--cert-file=",
+            "--feature-gates=LeaseCheckpoint=true",
+            "--experimental-initial-corrupt-check=false",
+        ];
+        assert_eq!(asked(&args), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_name() {
+        let cases = [
+            ("--cert-file=x", "--cert-file asks for TLS"),
+            ("--auto-tls", "--auto-tls asks for TLS"),
+            ("--peer-client-cert-auth", "--peer-client-cert-auth asks for TLS"),
+            (
+                "--listen-client-urls=https://127.0.0.1:1",
+                "--listen-client-urls asks for TLS (https://127.0.0.1:1)",
+            ),
+            (
+                "--listen-peer-urls=unix:///a",
+                "--listen-peer-urls asks for a unix socket (unix:///a)",
+            ),
+            (
+                "--listen-client-http-urls=http://127.0.0.1:1",
+                "--listen-client-http-urls asks for HTTP on listeners of its own",
+            ),
+            (
+                "--initial-cluster=a=http://a:1,b=http://b:1",
+                "--initial-cluster asks for a cluster of 2 members",
+            ),
+            (
+                "--initial-cluster-state=existing",
+                "--initial-cluster-state asks for joining an existing cluster",
+            ),
+            ("--discovery-srv=x", "--discovery-srv asks for discovery by DNS"),
+            (
+                "--force-new-cluster",
+                "--force-new-cluster asks for a cluster made anew from existing data",
+            ),
+            ("--auth-token=jwt,sign-method=RS256", "--auth-token asks for signed tokens (jwt)"),
+            ("--corrupt-check-time=1h", "--corrupt-check-time asks for periodic corruption checks"),
+            (
+                "--experimental-initial-corrupt-check",
+                "--feature-gates asks for the check InitialCorruptCheck",
+            ),
+            (
+                "--feature-gates=AllAlpha=true",
+                "--feature-gates asks for the check InitialCorruptCheck",
+            ),
+            ("--enable-pprof", "--enable-pprof asks for profiles over HTTP"),
+            (
+                "--enable-distributed-tracing",
+                "--enable-distributed-tracing asks for distributed tracing",
+            ),
+            ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
+            ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
+            (
+                "--auto-compaction-retention=1",
+                "--auto-compaction-retention asks for automatic compaction",
+            ),
+            ("--memory-mlock", "--memory-mlock asks for locked memory"),
+            ("--cors=http://a:1", "--cors asks for origins to be checked"),
+            ("--host-whitelist=a", "--host-whitelist asks for Host headers to be checked"),
+            ("--metrics=extensive", "--metrics asks for the histogram of request times"),
+            ("--socket-reuse-port", "--socket-reuse-port asks for listeners with SO_REUSEPORT"),
+        ];
+        for (arg, text) in cases {
+            assert_eq!(asked(&[arg]), [format!("{text}, which is not built yet")]);
+        }
+    }
+
+    #[test]
+    fn a_member_with_data_passes_over_the_flags_of_its_first_start() {
+        let config = Config {
+            initial_cluster_state: "existing".into(),
+            initial_cluster: "a=http://a:1,b=http://b:1".into(),
+            ..Config::default()
+        };
+        assert_eq!(config.unsupported(false).len(), 2);
+        assert_eq!(config.unsupported(true), [""; 0]);
+    }
+
+    #[test]
+    fn every_flag_has_a_row() {
+        let rows = compat_rows();
+        assert_eq!(rows.len(), flags::all().count());
+        for (flag, status, note) in rows {
+            assert!(["built", "harmless", "partly", "refused"].contains(&status));
+            assert!(status == "built" || !note.is_empty(), "{flag} needs a note");
+        }
+    }
+
+    /// The page in the tree is the one that the table makes; `UPDATE=1` writes it.
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compat/flags.md");
+        let page = compat_page();
+        if std::env::var_os("UPDATE").is_some() {
+            let folder = std::path::Path::new(path).parent().expect("a folder");
+            std::fs::create_dir_all(folder).expect("docs/compat is made");
+            std::fs::write(path, &page).expect("the page is written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page, "docs/compat/flags.md is stale: UPDATE=1 cargo test -p config");
+    }
+}

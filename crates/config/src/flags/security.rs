@@ -1,0 +1,85 @@
+//! Flags of TLS, of who may connect, and of authentication.
+
+use super::{Flag, Group, Kind, rows};
+use crate::compat::Status;
+
+const TLS: Status = Status::Refused("TLS");
+
+pub(super) const CLIENT: &[Flag] = rows! { Group::Security;
+    "cert-file", Kind::Text(|c| &mut c.client_tls.cert_file), TLS,
+    "The server's certificate for clients.";
+    "key-file", Kind::Text(|c| &mut c.client_tls.key_file), TLS,
+    "Key of --cert-file.";
+    "client-cert-auth", Kind::Bool(|c| &mut c.client_tls.client_cert_auth), TLS,
+    "Ask clients for a certificate.";
+    "client-cert-file", Kind::Text(|c| &mut c.client_tls.client_cert_file), TLS,
+    "Certificate for connections to the own client listener.";
+    "client-key-file", Kind::Text(|c| &mut c.client_tls.client_key_file), TLS,
+    "Key of --client-cert-file.";
+    "client-crl-file", Kind::Text(|c| &mut c.client_tls.crl_file), TLS,
+    "List of revoked client certificates.";
+    "client-cert-allowed-hostname", Kind::Words(|c| &mut c.client_tls.allowed_hostname), TLS,
+    "Host names allowed in client certificates, separated by commas.";
+    "trusted-ca-file", Kind::Text(|c| &mut c.client_tls.trusted_ca_file), TLS,
+    "Authority that signs client certificates.";
+    "auto-tls", Kind::Bool(|c| &mut c.client_tls.auto_tls), TLS,
+    "TLS for clients with a certificate made at start.";
+};
+
+pub(super) const PEER: &[Flag] = rows! { Group::Security;
+    "peer-cert-file", Kind::Text(|c| &mut c.peer_tls.cert_file), TLS,
+    "The server's certificate for other members.";
+    "peer-key-file", Kind::Text(|c| &mut c.peer_tls.key_file), TLS,
+    "Key of --peer-cert-file.";
+    "peer-client-cert-auth", Kind::Bool(|c| &mut c.peer_tls.client_cert_auth), TLS,
+    "Ask other members for a certificate.";
+    "peer-client-cert-file", Kind::Text(|c| &mut c.peer_tls.client_cert_file), TLS,
+    "Certificate for connections to other members.";
+    "peer-client-key-file", Kind::Text(|c| &mut c.peer_tls.client_key_file), TLS,
+    "Key of --peer-client-cert-file.";
+    "peer-trusted-ca-file", Kind::Text(|c| &mut c.peer_tls.trusted_ca_file), TLS,
+    "Authority that signs the members' certificates.";
+    "peer-cert-allowed-cn", Kind::Words(|c| &mut c.peer_tls.allowed_cn), TLS,
+    "Common names allowed in members' certificates, separated by commas.";
+    "peer-cert-allowed-hostname", Kind::Words(|c| &mut c.peer_tls.allowed_hostname), TLS,
+    "Host names allowed in members' certificates, separated by commas.";
+    "peer-auto-tls", Kind::Bool(|c| &mut c.peer_tls.auto_tls), TLS,
+    "TLS between members with certificates made at start.";
+    "peer-crl-file", Kind::Text(|c| &mut c.peer_tls.crl_file), TLS,
+    "List of revoked members' certificates.";
+    "peer-skip-client-san-verification",
+    Kind::Bool(|c| &mut c.peer_tls.skip_client_san_verification), TLS,
+    "Accept a member's certificate from an address that it does not name.";
+};
+
+pub(super) const SHARED: &[Flag] = rows! { Group::Security;
+    "self-signed-cert-validity", Kind::Uint("uint", |c| &mut c.self_signed_cert_validity),
+    Status::Harmless("there are no certificates made at start"),
+    "Years that a certificate made at start is valid.";
+    "cipher-suites", Kind::Words(|c| &mut c.cipher_suites), TLS,
+    "TLS cipher suites, separated by commas.";
+    "cors", Kind::Urls(|c| &mut c.cors, "*"), Status::Refused("origins to be checked"),
+    "Origins that browsers may use, separated by commas; * allows all.";
+    "host-whitelist", Kind::UniqueWords(|c| &mut c.host_whitelist),
+    Status::Refused("Host headers to be checked"),
+    "Host names that HTTP requests may use without TLS, separated by commas; * allows all.";
+    "tls-min-version", Kind::Text(|c| &mut c.tls_min_version), TLS,
+    "Lowest TLS version: TLS1.2 or TLS1.3.";
+    "tls-max-version", Kind::Text(|c| &mut c.tls_max_version), TLS,
+    "Highest TLS version: TLS1.2, TLS1.3, or nothing for the highest there is.";
+};
+
+pub(super) const AUTH: &[Flag] = rows! { Group::Auth;
+    "auth-token", Kind::Text(|c| &mut c.auth_token),
+    Status::Partly("`simple` or empty", |c| {
+        let jwt = c.auth_token.starts_with("jwt");
+        jwt.then(|| "signed tokens (jwt)".to_string())
+    }),
+    "Kind of tokens: simple, or jwt with its options.";
+    "bcrypt-cost", Kind::Uint("uint", |c| &mut c.bcrypt_cost),
+    Status::Harmless("authentication is not built yet"),
+    "Cost of hashing passwords, 4 to 31.";
+    "auth-token-ttl", Kind::Uint("uint", |c| &mut c.auth_token_ttl),
+    Status::Harmless("authentication is not built yet"),
+    "Seconds that an unused simple token lives.";
+};
