@@ -17,12 +17,10 @@ pub(crate) use raft::{
     Config as RaftConfig, Error as RaftError, GetEntriesContext, ProgressState, Raft, RaftState,
     RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole, Storage, StorageError,
     eraftpb::{
-        ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot as RaftSnapshot,
-        SnapshotMetadata,
+        ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Message, MessageType,
+        Snapshot as RaftSnapshot, SnapshotMetadata,
     },
 };
-
-use raft::eraftpb;
 
 use crate::output::{Refusal, Role};
 
@@ -111,8 +109,8 @@ pub(crate) fn conf_state_in(state: raftpb::ConfState) -> ConfState {
 
 /// In: a conf change to be applied. An update, or a type that does not exist, changes no voter: it is
 /// a change of node 0, which raft ignores.
-pub(crate) fn conf_change_in(change: &raftpb::ConfChange) -> eraftpb::ConfChange {
-    use eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+pub(crate) fn conf_change_in(change: &raftpb::ConfChange) -> ConfChange {
+    use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
     use raftpb::ConfChangeType as Etcd;
     let (change_type, node_id) = match Etcd::try_from(change.r#type) {
         Ok(Etcd::ConfChangeAddNode) => (AddNode, change.node_id),
@@ -120,7 +118,7 @@ pub(crate) fn conf_change_in(change: &raftpb::ConfChange) -> eraftpb::ConfChange
         Ok(Etcd::ConfChangeAddLearnerNode) => (AddLearnerNode, change.node_id),
         Ok(Etcd::ConfChangeUpdateNode) | Err(_) => (AddNode, 0),
     };
-    eraftpb::ConfChange { change_type, node_id, ..eraftpb::ConfChange::default() }
+    ConfChange { change_type, node_id, ..ConfChange::default() }
 }
 
 /// The description of a snapshot.

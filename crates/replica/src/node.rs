@@ -20,7 +20,8 @@ pub use status::{PeerProgress, ReplicationState, Status};
 use crate::{
     config::{Config, Error, Recovered},
     convert::{
-        self, Message, MessageType, RaftConfig, RawNode, ReadOnlyOption, SnapshotStatus, StateRole,
+        self, ConfChangeType, Message, MessageType, RaftConfig, RawNode, ReadOnlyOption,
+        SnapshotStatus, StateRole,
     },
     input::Input,
     log::Log,
@@ -49,6 +50,8 @@ pub struct Node {
     conf_index: u64,
     /// The snapshot being installed.
     restoring: Option<u64>,
+    /// Whether this leader has removed itself and is handing over.
+    leaving: bool,
     /// What was last reported.
     reported: (Term, MemberId, Role),
 }
@@ -85,6 +88,7 @@ impl Node {
             conf_changes: VecDeque::new(),
             conf_index: applied,
             restoring: None,
+            leaving: false,
             reported: Default::default(),
             config,
             raw,
@@ -149,6 +153,9 @@ impl Node {
         } else {
             self.raw.tick();
         }
+        if self.leaving {
+            self.hand_over();
+        }
         self.timeout.settle(&mut self.raw.raft);
     }
 
@@ -174,9 +181,7 @@ impl Node {
     fn can_propose(&self) -> bool {
         let raft = &self.raw.raft;
         match raft.state {
-            StateRole::Leader => {
-                raft.lead_transferee.is_none() && raft.prs().get(raft.id).is_some()
-            }
+            StateRole::Leader => raft.lead_transferee.is_none() && !self.leaving,
             StateRole::Follower => raft.leader_id != 0,
             StateRole::Candidate | StateRole::PreCandidate => false,
         }
@@ -211,7 +216,7 @@ impl Node {
 
     fn read(&mut self, read: Message) {
         let raft = &mut self.raw.raft;
-        if raft.state == StateRole::Leader && !raft.commit_to_current_term() {
+        if raft.state == StateRole::Leader && (self.leaving || !raft.commit_to_current_term()) {
             self.reads.defer(read);
         } else {
             // Without a leader it is lost, which is no error: the caller asks again.
@@ -224,7 +229,7 @@ impl Node {
     fn flush_reads(&mut self) {
         let raft = &mut self.raw.raft;
         let leads = raft.state == StateRole::Leader;
-        if self.reads.is_empty() || (leads && !raft.commit_to_current_term()) {
+        if self.reads.is_empty() || (leads && (self.leaving || !raft.commit_to_current_term())) {
             return;
         }
         for read in self.reads.take() {
@@ -268,15 +273,25 @@ impl Node {
         // One that was handed out before a snapshot replaced the members is history.
         if self.conf_index < index {
             self.conf_index = index;
-            let change = convert::conf_change_in(change);
+            let mut change = convert::conf_change_in(change);
+            if self.removes_itself(&change) {
+                change.change_type = ConfChangeType::AddLearnerNode;
+                self.leaving = true;
+            }
             // An error would be the removal of the last voter: membership refuses that, and the
             // members stay as they were.
-            let _ = self.raw.apply_conf_change(&change);
+            let changed = self.raw.apply_conf_change(&change);
+            self.leaving &= changed.is_ok();
             self.keep_next_above_match();
-            self.step_down_if_removed();
+            if self.leaving {
+                self.hand_over();
+            }
         }
         let conf_state = self.raw.raft.prs().conf().to_conf_state();
-        let conf_state = convert::conf_state_out(&conf_state);
+        let mut conf_state = convert::conf_state_out(&conf_state);
+        if self.leaving {
+            conf_state.learners.retain(|id| *id != self.config.id.0);
+        }
         out.push(Output::ConfState { index: RaftIndex(index), conf_state });
     }
 

@@ -56,6 +56,11 @@ pub enum Output {
     },
     /// Messages to other members, to be sent now (a leader's are sent while its own disk works, raft
     /// thesis 10.2.1; a follower's have waited for it).
+    ///
+    /// A `MsgSnap` only says that its receiver needs the store: it is sent with the store as it is by
+    /// then, and with that store's index, term and members, which are never older than those in the
+    /// message. (Those may be from before its receiver was added.) What became of it is told by
+    /// [`Input::SnapshotStatus`](crate::Input::SnapshotStatus), always, or nothing else is sent.
     Send(Vec<Message>),
     /// To be saved in the log in this order: entries replace those of the same index and after.
     Persist {

@@ -1,5 +1,6 @@
 //! Scenarios: one member alone, and several on a simulated network and disk.
 
+mod chaos;
 mod cluster;
 mod election;
 mod harness;

@@ -2,8 +2,10 @@
 //!
 //! - A sole voter wins its own vote at once, and raft-rs asserts that its log is durable by then: no
 //!   campaign while it is not.
-//! - A leader that removes itself keeps leading in raft-rs without a progress of its own, and panics at
-//!   the next commit: it hands over and steps down.
+//! - A campaign looks at all entries that are not applied, also while a snapshot that replaces them
+//!   waits for the disk: no campaign until it is installed.
+//! - A leader that removes itself would lead on without a progress of its own, and panic at the next
+//!   commit: it stays on as a learner, out of everybody's quorum, until it has handed over.
 //! - The next index of a follower must stay above its match index: a stale rejection must not
 //!   lower it, nor a snapshot or a conf change.
 //! - Entries beyond one message's size are sent only with the next acknowledgement: pipelines are
@@ -11,7 +13,9 @@
 
 use super::Node;
 use crate::{
-    convert::{Message, MessageType, ProgressState, StateRole, Storage},
+    convert::{
+        ConfChange, ConfChangeType, Message, MessageType, ProgressState, StateRole, Storage,
+    },
     output::Refusal,
 };
 
@@ -22,12 +26,13 @@ impl Node {
         raft.promotable() && raft.prs().is_singleton()
     }
 
-    /// Whether winning a campaign now would meet entries that are not durable.
+    /// Whether a campaign now would look for entries that a snapshot is replacing, or be won over
+    /// entries that are not durable.
     pub(super) fn must_not_campaign(&self) -> bool {
         let raft = &self.raw.raft;
-        raft.state != StateRole::Leader
-            && self.is_alone()
-            && raft.raft_log.persisted != raft.raft_log.last_index()
+        let log = &raft.raft_log;
+        let won_too_early = self.is_alone() && log.persisted != log.last_index();
+        raft.state != StateRole::Leader && (self.restoring.is_some() || won_too_early)
     }
 
     /// Whether raft may see a message, which may be mended for it.
@@ -109,22 +114,39 @@ impl Node {
         }
     }
 
-    /// After a conf change: a leader that is no voter any more tells everybody what is committed,
-    /// asks the most advanced voter to take over and follows.
-    pub(super) fn step_down_if_removed(&mut self) {
+    /// Whether this leader is about to apply its own removal.
+    pub(super) fn removes_itself(&self, change: &ConfChange) -> bool {
+        self.leads()
+            && change.change_type == ConfChangeType::RemoveNode
+            && change.node_id == self.config.id.0
+    }
+
+    /// A removed leader leads until another one does: the others may not know yet that the removal is
+    /// committed, and while they count its vote they cannot always do without it. It answers no
+    /// reads, for its word counts no more, takes no proposals, and is deposed by nothing but a term
+    /// that follows its own. Called after the removal and with each tick.
+    pub(super) fn hand_over(&mut self) {
         let raft = &mut self.raw.raft;
-        if raft.state != StateRole::Leader || raft.promotable() {
+        if raft.state != StateRole::Leader {
+            self.leaving = false;
+            raft.set_check_quorum(self.config.check_quorum);
             return;
         }
-        raft.bcast_append();
-        let voters = raft.prs().conf().to_conf_state().voters;
-        let matched = |id: &u64| raft.prs().get(*id).map_or(0, |progress| progress.matched);
-        let heir = voters.iter().copied().max_by_key(|id| (matched(id), *id));
-        if let Some(heir) = heir {
+        raft.set_check_quorum(false);
+        let caught_up = raft.lead_transferee.filter(|heir| {
+            let matched = raft.prs().get(*heir).map(|progress| progress.matched);
+            matched == Some(raft.raft_log.last_index())
+        });
+        if let Some(heir) = caught_up {
+            // It may have refused the first time, with the removal not applied yet.
             raft.send_timeout_now(heir);
+        } else if raft.lead_transferee.is_none() {
+            let voters = raft.prs().conf().to_conf_state().voters;
+            let matched = |id: &u64| raft.prs().get(*id).map_or(0, |progress| progress.matched);
+            if let Some(heir) = voters.iter().copied().max_by_key(|id| (matched(id), *id)) {
+                self.raw.transfer_leader(heir);
+            }
         }
-        let term = raft.term;
-        raft.become_follower(term, 0);
     }
 
     /// The oldest snapshot that a follower is being sent: entries after it must stay.

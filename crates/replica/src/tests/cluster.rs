@@ -1,10 +1,13 @@
 //! Replication among several members: losses, partitions, restarts, slow disks, and that the same
 //! seed gives the same outputs.
 
-use api::raftpb::{EntryType, MessageType};
+use api::{
+    ids::MemberId,
+    raftpb::{EntryType, Message, MessageType},
+};
 
 use super::{harness::Member, network::Network};
-use crate::{Input, Output, Role};
+use crate::{Input, Node, Output, Role};
 
 #[test]
 fn three_members_replicate() {
@@ -148,6 +151,38 @@ fn a_large_backlog_is_sent_without_waiting_for_each_message() {
     assert_eq!(sent.concat().iter().sum::<usize>(), 2 * 16, "all to both: {sent:?}");
     assert!(sent.concat().iter().all(|count| *count <= 2), "cut at 1 MiB: {sent:?}");
     assert_eq!(member.trace.len(), from);
+}
+
+#[test]
+fn a_stale_rejection_does_not_lower_what_is_known_to_match() {
+    let mut network = Network::led(&[1, 2, 3], 10);
+    let (leader, follower) = (network.leader().expect("elected"), network.follower());
+    for data in ["a", "b", "c"] {
+        network.propose(leader, data);
+    }
+    let node = &mut network.member(leader).node;
+    let mut out = Vec::new();
+    node.handle(Input::Unreachable(MemberId(follower)), 0, &mut out);
+    let matched = |node: &Node| {
+        let peer = node.peers().into_iter().find(|p| p.id.0 == follower).expect("a member");
+        (peer.matched.0, peer.next.0)
+    };
+    let (known, next) = matched(node);
+    assert_eq!(next, known + 1);
+    for index in [known, known - 1] {
+        let rejection = Message {
+            r#type: MessageType::MsgAppResp as i32,
+            to: leader,
+            from: follower,
+            term: node.status().term.0,
+            index,
+            reject: true,
+            ..Message::default()
+        };
+        node.handle(Input::Message(rejection), 0, &mut out);
+        assert_eq!(matched(node), (known, known + 1), "rejection of {index}");
+    }
+    assert_eq!(out, []);
 }
 
 #[test]

@@ -1,27 +1,30 @@
 //! A member with a disk and a state machine made of vectors: it executes outputs as a driver would.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use api::{
     ids::{MemberId, RaftIndex, Term},
-    raftpb::{ConfChange, ConfState, Entry, EntryType, HardState, Message},
+    raftpb::{
+        ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Message, Snapshot,
+        SnapshotMetadata,
+    },
 };
 use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{Config, Input, Node, Output, Recovered, bootstrap_entries};
 
-/// What survives a crash.
+/// The log that survives a crash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    /// Index, term and members of the store's snapshot before the first entry.
-    pub(crate) start: (RaftIndex, Term, ConfState),
+    /// Index and term of the snapshot before the first entry.
+    pub(crate) start: (RaftIndex, Term),
     pub(crate) hard_state: HardState,
     pub(crate) entries: Vec<Entry>,
 }
 
 impl Disk {
-    pub(crate) fn save(&mut self, hard_state: Option<HardState>, entries: Vec<Entry>) {
+    fn save(&mut self, hard_state: Option<HardState>, entries: Vec<Entry>) {
         if let Some(hard_state) = hard_state {
             self.hard_state = hard_state;
         }
@@ -38,18 +41,52 @@ pub(crate) struct Machine {
     pub(crate) applied: u64,
     pub(crate) payloads: Vec<Bytes>,
     pub(crate) conf_state: ConfState,
+    pub(crate) removed: BTreeSet<u64>,
+}
+
+impl Machine {
+    /// The change if it makes sense, else one of node 0, as membership would decide.
+    fn judge(&mut self, change: ConfChange) -> ConfChange {
+        let ConfState { voters, learners, .. } = &self.conf_state;
+        let id = change.node_id;
+        let sensible = match change.r#type() {
+            ConfChangeType::ConfChangeAddNode => !self.removed.contains(&id),
+            ConfChangeType::ConfChangeAddLearnerNode => {
+                !self.removed.contains(&id) && !voters.contains(&id) && !learners.contains(&id)
+            }
+            ConfChangeType::ConfChangeRemoveNode => {
+                let known = voters.contains(&id) || learners.contains(&id);
+                known && voters.as_slice() != [id]
+            }
+            ConfChangeType::ConfChangeUpdateNode => true,
+        };
+        if !sensible {
+            return ConfChange { node_id: 0, ..change };
+        }
+        if change.r#type() == ConfChangeType::ConfChangeRemoveNode {
+            self.removed.insert(id);
+        }
+        change
+    }
+}
+
+/// Something for the disk to do.
+enum Write {
+    Save { ready: u64, hard_state: Option<HardState>, entries: Vec<Entry>, must_sync: bool },
+    Restore(Snapshot),
 }
 
 pub(crate) struct Member {
     pub(crate) node: Node,
     pub(crate) disk: Disk,
     pub(crate) machine: Machine,
+    /// The machine as a crash would leave it, when that is not all of it.
+    pub(crate) flushed: Option<Machine>,
     /// Everything it has put out, in order.
     pub(crate) trace: Vec<Output>,
-    /// While set, saved readies are not acknowledged.
+    /// While set, writes wait.
     pub(crate) disk_stalls: bool,
-    /// Readies that were saved and not acknowledged.
-    pub(crate) unacknowledged: VecDeque<u64>,
+    writes: VecDeque<Write>,
     /// Messages for others.
     pub(crate) outbox: Vec<Message>,
     pub(crate) now_ms: u64,
@@ -75,7 +112,7 @@ impl Member {
 
     /// A member with this disk and this (durable) state machine.
     pub(crate) fn start(config: Config, disk: Disk, machine: Machine) -> Member {
-        let (index, term, _) = disk.start;
+        let (index, term) = disk.start;
         let recovered = Recovered {
             snapshot: (index, term, machine.conf_state.clone()),
             hard_state: disk.hard_state,
@@ -87,9 +124,10 @@ impl Member {
             node,
             disk,
             machine,
+            flushed: None,
             trace: Vec::new(),
             disk_stalls: false,
-            unacknowledged: VecDeque::new(),
+            writes: VecDeque::new(),
             outbox: Vec::new(),
             now_ms: 0,
         };
@@ -99,8 +137,24 @@ impl Member {
 
     /// Crashes and comes back with what its disk has.
     pub(crate) fn restart(self, seed: u64) -> Member {
+        self.crash(seed, 0)
+    }
+
+    /// Crashes while the disk has done the first `done` of the writes that wait.
+    pub(crate) fn crash(mut self, seed: u64, done: usize) -> Member {
         let id = self.node.status().id.0;
-        Member::start(config(id, seed), self.disk, self.machine)
+        for write in self.writes.drain(..).take(done).collect::<Vec<_>>() {
+            match write {
+                Write::Save { hard_state, entries, .. } => self.disk.save(hard_state, entries),
+                Write::Restore(snapshot) => self.replace(&snapshot),
+            }
+        }
+        let machine = self.flushed.unwrap_or(self.machine);
+        Member::start(config(id, seed), self.disk, machine)
+    }
+
+    pub(crate) fn waiting_writes(&self) -> usize {
+        self.writes.len()
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
@@ -136,13 +190,25 @@ impl Member {
         }
     }
 
-    /// Acknowledges what a stalling disk has saved.
+    /// Does and acknowledges what a stalling disk has left.
     pub(crate) fn unstall(&mut self) {
         self.disk_stalls = false;
-        while let Some(ready) = self.unacknowledged.pop_front() {
-            self.handle(Input::Persisted { ready });
-        }
+        self.write();
         self.run();
+    }
+
+    /// Does all writes that wait and acknowledges the last alone.
+    pub(crate) fn unstall_at_once(&mut self) {
+        self.disk_stalls = false;
+        let mut last = None;
+        for write in std::mem::take(&mut self.writes) {
+            let Write::Save { ready, hard_state, entries, .. } = write else {
+                panic!("no snapshot is restored here");
+            };
+            self.disk.save(hard_state, entries);
+            last = Some(ready);
+        }
+        self.step(Input::Persisted { ready: last.expect("something was written") });
     }
 
     fn execute(&mut self, outputs: Vec<Output>) {
@@ -150,28 +216,13 @@ impl Member {
             self.trace.push(output.clone());
             match output {
                 Output::Persist { ready, hard_state, entries, must_sync } => {
-                    self.disk.save(hard_state, entries);
-                    if self.disk_stalls {
-                        self.unacknowledged.push_back(ready);
-                    } else if must_sync {
-                        self.handle(Input::Persisted { ready });
-                    }
+                    let write = Write::Save { ready, hard_state, entries, must_sync };
+                    self.writes.push_back(write);
                 }
+                Output::Restore { snapshot } => self.writes.push_back(Write::Restore(snapshot)),
                 Output::Commit { entries } => self.apply(entries),
                 Output::Send(messages) => self.outbox.extend(messages),
                 Output::ConfState { conf_state, .. } => self.machine.conf_state = conf_state,
-                Output::Restore { snapshot } => {
-                    let metadata = snapshot.metadata.expect("a restored snapshot is described");
-                    let conf_state = metadata.conf_state.expect("a snapshot names its members");
-                    let payloads = decode_payloads(&snapshot.data);
-                    self.machine.applied = metadata.index;
-                    self.machine.payloads = payloads;
-                    self.machine.conf_state = conf_state.clone();
-                    let (index, term) = (RaftIndex(metadata.index), Term(metadata.term));
-                    self.disk.entries.clear();
-                    self.disk.start = (index, term, conf_state);
-                    self.handle(Input::Applied { index });
-                }
                 Output::Term(_)
                 | Output::SoftState { .. }
                 | Output::ReadReady { .. }
@@ -179,6 +230,41 @@ impl Member {
                 | Output::Refused { .. } => {}
             }
         }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        while !self.disk_stalls {
+            match self.writes.pop_front() {
+                None => return,
+                Some(Write::Save { ready, hard_state, entries, must_sync }) => {
+                    self.disk.save(hard_state, entries);
+                    if must_sync {
+                        self.handle(Input::Persisted { ready });
+                    }
+                }
+                Some(Write::Restore(snapshot)) => {
+                    self.replace(&snapshot);
+                    // Sooner than the log's own acknowledgement, as a fast store may be.
+                    self.handle(Input::Applied { index: RaftIndex(self.machine.applied) });
+                }
+            }
+        }
+    }
+
+    /// Replaces log and machine by a snapshot.
+    fn replace(&mut self, snapshot: &Snapshot) {
+        let metadata = snapshot.metadata.as_ref().expect("a restored snapshot is described");
+        let (payloads, removed) = decode(&snapshot.data);
+        self.machine = Machine {
+            applied: metadata.index,
+            payloads,
+            conf_state: metadata.conf_state.clone().expect("a snapshot names its members"),
+            removed,
+        };
+        self.flushed = None;
+        self.disk.entries.clear();
+        self.disk.start = (RaftIndex(metadata.index), Term(metadata.term));
     }
 
     fn apply(&mut self, entries: Vec<Entry>) {
@@ -186,6 +272,7 @@ impl Member {
             assert_eq!(entry.index, self.machine.applied + 1, "entries come once and in order");
             if entry.r#type() == EntryType::EntryConfChange {
                 let change = ConfChange::decode(entry.data).expect("conf changes decode");
+                let change = self.machine.judge(change);
                 self.handle(Input::ApplyConfChange { change });
             } else if !entry.data.is_empty() {
                 self.machine.payloads.push(entry.data);
@@ -198,11 +285,26 @@ impl Member {
     /// Takes a snapshot at what is applied and lets go of all but `keep` entries.
     pub(crate) fn snapshot(&mut self, keep: u64) {
         let index = RaftIndex(self.machine.applied);
-        let position = (index.0 - self.disk.start.0.0 - 1) as usize;
-        let term = Term(self.disk.entries[position].term);
         let conf_state = self.machine.conf_state.clone();
-        self.handle(Input::SnapshotTaken { index, term, conf_state });
-        self.step(Input::Compact { index: RaftIndex(index.0 - keep) });
+        self.handle(Input::SnapshotTaken { index, term: self.applied_term(), conf_state });
+        self.step(Input::Compact { index: RaftIndex(index.0.saturating_sub(keep)) });
+    }
+
+    fn applied_term(&self) -> Term {
+        let position = self.machine.applied.checked_sub(self.disk.start.0.0 + 1);
+        position.map_or(self.disk.start.1, |p| Term(self.disk.entries[p as usize].term))
+    }
+
+    /// The transport's part of a snapshot: the store as it is by now.
+    pub(crate) fn store_snapshot(&self) -> Snapshot {
+        let removed = self.machine.removed.iter().map(|id| format!("-{id}").into());
+        let lines: Vec<Bytes> = self.machine.payloads.iter().cloned().chain(removed).collect();
+        let metadata = SnapshotMetadata {
+            conf_state: Some(self.machine.conf_state.clone()),
+            index: self.machine.applied,
+            term: self.applied_term().0,
+        };
+        Snapshot { data: lines.join(&b"\n"[..]).into(), metadata: Some(metadata) }
     }
 
     pub(crate) fn payloads(&self) -> Vec<&str> {
@@ -216,12 +318,11 @@ impl Member {
     }
 }
 
-/// The data of a test's snapshot: payloads, one a line.
-pub(crate) fn encode_payloads(payloads: &[Bytes]) -> Bytes {
-    payloads.iter().flat_map(|p| p.iter().copied().chain([b'\n'])).collect::<Vec<u8>>().into()
-}
-
-fn decode_payloads(data: &Bytes) -> Vec<Bytes> {
-    let lines = data.split(|b| *b == b'\n').map(Bytes::copy_from_slice);
-    lines.filter(|line| !line.is_empty()).collect()
+/// Payloads and removed members, one a line.
+fn decode(data: &Bytes) -> (Vec<Bytes>, BTreeSet<u64>) {
+    let lines = data.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    let (removed, payloads): (Vec<&[u8]>, _) = lines.partition(|line| line.starts_with(b"-"));
+    let id = |line: &[u8]| std::str::from_utf8(&line[1..]).ok()?.parse().ok();
+    let removed = removed.into_iter().map(|line| id(line).expect("an id after the dash"));
+    (payloads.into_iter().map(Bytes::copy_from_slice).collect(), removed.collect())
 }

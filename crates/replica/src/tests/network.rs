@@ -7,7 +7,7 @@ use api::{
     raftpb::{Message, MessageType},
 };
 
-use super::harness::{Member, encode_payloads};
+use super::harness::Member;
 use crate::{Input, Output, Role};
 
 pub(crate) struct Network {
@@ -16,7 +16,9 @@ pub(crate) struct Network {
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Types of messages that are lost wherever they go.
     pub(crate) lose: BTreeSet<i32>,
-    in_flight: VecDeque<Message>,
+    /// Whether senders are told what became of their snapshots.
+    pub(crate) report_snapshots: bool,
+    pub(crate) in_flight: VecDeque<Message>,
     seed: u64,
 }
 
@@ -28,6 +30,7 @@ impl Network {
             members,
             cut: BTreeSet::new(),
             lose: BTreeSet::new(),
+            report_snapshots: false,
             in_flight: VecDeque::new(),
             seed,
         }
@@ -59,23 +62,35 @@ impl Network {
         loop {
             self.collect();
             let Some(message) = self.in_flight.pop_front() else { return };
-            if self.is_lost(&message) {
-                continue;
-            }
-            if let Some(receiver) = self.members.get_mut(&message.to) {
-                receiver.step(Input::Message(message));
-            }
+            self.arrive(message);
         }
     }
 
-    fn collect(&mut self) {
+    /// One message reaches its receiver or is lost.
+    pub(crate) fn arrive(&mut self, message: Message) {
+        let lost = self.is_lost(&message);
+        self.arrive_or_not(message, !lost);
+    }
+
+    /// As [`Network::arrive`], as the caller decides.
+    pub(crate) fn arrive_or_not(&mut self, message: Message, delivered: bool) {
+        let (from, to) = (message.from, message.to);
+        let is_snapshot = message.r#type() == MessageType::MsgSnap;
+        if delivered && let Some(receiver) = self.members.get_mut(&to) {
+            receiver.step(Input::Message(message));
+        }
+        if is_snapshot && self.report_snapshots {
+            let status = Input::SnapshotStatus { to: MemberId(to), delivered };
+            self.member(from).step(status);
+        }
+    }
+
+    /// Takes what members want to send.
+    pub(crate) fn collect(&mut self) {
         for member in self.members.values_mut() {
-            for mut message in member.outbox.drain(..) {
-                if let Some(snapshot) = &mut message.snapshot {
-                    // The transport's part: the store travels with the snapshot.
-                    snapshot.data = encode_payloads(&member.machine.payloads);
-                    let metadata = snapshot.metadata.as_mut().expect("snapshots are described");
-                    assert_eq!(metadata.index, member.machine.applied, "tests snapshot at the end");
+            for mut message in std::mem::take(&mut member.outbox) {
+                if message.snapshot.is_some() {
+                    message.snapshot = Some(member.store_snapshot());
                 }
                 self.in_flight.push_back(message);
             }
@@ -144,9 +159,14 @@ impl Network {
     }
 
     pub(crate) fn restart(&mut self, id: u64) {
+        self.crash(id, 0);
+    }
+
+    /// Crashes a member after `done` of its waiting writes, and starts it again.
+    pub(crate) fn crash(&mut self, id: u64, done: usize) {
         let member = self.members.remove(&id).expect("the member exists");
         self.seed += 1;
-        self.members.insert(id, member.restart(self.seed));
+        self.members.insert(id, member.crash(self.seed, done));
     }
 
     /// Adds a member with an empty log, which hears of the cluster from its leader.
