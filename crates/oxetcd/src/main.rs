@@ -1,2 +1,80 @@
-//! The multi-call binary.
-fn main() {}
+//! The multi-call binary: server, command-line tools and load generator in one file.
+//!
+//! The name it is called by decides (`etcd`, `etcdctl`, `etcdutl`); called by its own name, the
+//! first argument does (`server`, `ctl`, `utl`, `bench`). Anything else is the server's: `oxetcd
+//! --data-dir x` is `etcd --data-dir x`.
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+/// What this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Server,
+    Ctl,
+    Utl,
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let (role, args) = role(std::env::args_os().collect());
+    match role {
+        Role::Server => {
+            let program = OsString::from("etcd");
+            server::main(std::iter::once(program).chain(args).collect())
+        }
+        Role::Ctl => not_built("etcdctl"),
+        Role::Utl => not_built("etcdutl"),
+        Role::Bench => bench::main(args),
+    }
+}
+
+/// The role, and the arguments that are left for it.
+fn role(mut args: Vec<OsString>) -> (Role, Vec<OsString>) {
+    let program = if args.is_empty() { OsString::new() } else { args.remove(0) };
+    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name.as_str() {
+        "etcd" => return (Role::Server, args),
+        "etcdctl" => return (Role::Ctl, args),
+        "etcdutl" => return (Role::Utl, args),
+        _ => {}
+    }
+    let by_word = match args.first().and_then(|word| word.to_str()) {
+        Some("server" | "etcd") => Some(Role::Server),
+        Some("ctl" | "etcdctl") => Some(Role::Ctl),
+        Some("utl" | "etcdutl") => Some(Role::Utl),
+        Some("bench") => Some(Role::Bench),
+        _ => None,
+    };
+    match by_word {
+        Some(role) => {
+            args.remove(0);
+            (role, args)
+        }
+        None => (Role::Server, args),
+    }
+}
+
+fn not_built(tool: &str) -> ExitCode {
+    eprintln!("oxetcd: {tool} is not built yet; etcd's own {tool} works with oxetcd");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &[&str]) -> (Role, usize) {
+        let (role, args) = role(words.iter().map(OsString::from).collect());
+        (role, args.len())
+    }
+
+    #[test]
+    fn the_name_decides_before_the_first_word() {
+        assert_eq!(of(&["/usr/bin/etcd", "--name", "x"]), (Role::Server, 2));
+        assert_eq!(of(&["etcdctl", "server"]), (Role::Ctl, 1));
+        assert_eq!(of(&["oxetcd", "utl", "version"]), (Role::Utl, 1));
+        assert_eq!(of(&["oxetcd", "bench"]), (Role::Bench, 0));
+        assert_eq!(of(&["oxetcd", "--version"]), (Role::Server, 1));
+        assert_eq!(of(&["oxetcd"]), (Role::Server, 0));
+    }
+}

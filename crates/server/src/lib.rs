@@ -1,1 +1,88 @@
-//! server.
+//! The server: threads, services, HTTP, start and stop of one member.
+//!
+//! **Architecture invariant:** layers below know no clock, thread, socket or metric; they are driven
+//! from here. Only [`main`] is public.
+
+mod bootstrap;
+mod clock;
+mod driver;
+mod handle;
+mod http;
+mod inbox;
+mod limits;
+mod listen;
+mod member;
+mod metrics;
+mod progress;
+mod read_gate;
+mod request_id;
+mod services;
+mod settings;
+mod status;
+mod waiters;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::{Context, Result};
+use config::Config;
+use tokio::signal::unix::{SignalKind, signal};
+
+use member::{Listeners, Member};
+use settings::Settings;
+
+/// Runs `etcd` with these arguments (the program's name first) until it is told to stop.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let config = match config::start(args) {
+        Ok((config, _logger)) => config,
+        Err(status) => return ExitCode::from(u8::try_from(status).unwrap_or(1)),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime
+        .context("failed to start the runtime")
+        .and_then(|runtime| runtime.block_on(run(&config)));
+    match result {
+        Ok(signal) => die_of(signal),
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "failed to start etcd");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal asks to stop; returns it.
+async fn run(config: &Config) -> Result<i32> {
+    let settings = Settings::new(config);
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let listeners = Listeners {
+        client: listen::bind(&settings.listen_client, settings.reuse).await?,
+        metrics: listen::bind(&settings.listen_metrics, settings.reuse).await?,
+        peer: listen::bind(&settings.listen_peer, settings.reuse).await?,
+    };
+    let member = Member::start(&settings)?;
+    let mut received = 0;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => received = libc::SIGTERM,
+            _ = interrupt.recv() => received = libc::SIGINT,
+        }
+        let name = if received == libc::SIGTERM { "terminated" } else { "interrupt" };
+        tracing::info!(signal = name, "received signal; shutting down");
+    };
+    member.serve(&settings, listeners, stop).await;
+    tracing::info!(name = %settings.name, "closed etcd server");
+    Ok(received)
+}
+
+/// Ends the process by the signal it was sent, as etcd does; as the first process of a container,
+/// which no signal ends, with 0.
+fn die_of(signal: i32) -> ExitCode {
+    if std::process::id() != 1 {
+        // SAFETY: both calls take plain numbers; the handler being replaced is tokio's own.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+    ExitCode::SUCCESS
+}

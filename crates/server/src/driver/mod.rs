@@ -1,0 +1,73 @@
+//! The threads of a member: each runs one of the pure machines below and executes what they ask
+//! for. Only here are clocks read, disks synced and results handed from thread to thread.
+//!
+//! ```text
+//! services -> [node inbox] -> node thread -> [wal inbox] -> wal thread (write + fdatasync)
+//!                  ^------------ persisted -----------------'
+//!             node thread -> [apply inbox] -> apply thread -> waiters
+//!                                               |-> [watch inbox] -> watch thread -> streams
+//!                                               '-> window -> storage thread -> LMDB
+//! ```
+
+pub(crate) mod apply_loop;
+pub(crate) mod compaction;
+pub(crate) mod lease_loop;
+pub(crate) mod node_loop;
+pub(crate) mod storage_loop;
+pub(crate) mod wal_loop;
+pub(crate) mod watch_loop;
+
+use api::{
+    ids::{RaftIndex, Term},
+    raftpb,
+};
+use bytes::Bytes;
+
+pub(crate) use watch_loop::WatchCommand;
+
+/// What can happen to the node thread.
+pub(crate) enum NodeEvent {
+    /// A client's change.
+    Propose {
+        /// The request id, as in the payload's header.
+        id: u64,
+        /// The encoded `InternalRaftRequest`.
+        data: Bytes,
+    },
+    /// A linearizable read wants an index.
+    ReadIndex {
+        /// Unique to this attempt.
+        id: u64,
+    },
+    /// The wal thread has synced everything up to this ready.
+    Persisted {
+        /// The number of the ready.
+        ready: u64,
+    },
+    /// The apply thread met a configuration change.
+    ConfChange {
+        /// The change, or one of node 0 if it was refused.
+        change: raftpb::ConfChange,
+    },
+    /// The apply thread has applied up to here.
+    Applied {
+        /// The last applied index.
+        index: RaftIndex,
+    },
+    /// The store has durably committed up to here: the log before it may go.
+    Flushed {
+        /// The store's consistent index.
+        index: RaftIndex,
+        /// The term of that entry.
+        term: Term,
+    },
+    /// Finish what was taken and end the thread.
+    Stop,
+}
+
+/// Ends the process: a broken invariant or a failed disk must not be served from.
+pub(crate) fn fatal(what: &str, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "{what}");
+    eprintln!("oxetcd: {what}: {error}");
+    std::process::abort()
+}

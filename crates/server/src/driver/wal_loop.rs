@@ -1,0 +1,110 @@
+//! The wal thread: makes readies durable. Everything that queued while one sync ran goes out with
+//! the next: one write, one fdatasync.
+
+use std::{sync::Arc, time::Instant};
+
+use api::{
+    ids::RaftIndex,
+    raftpb::{Entry, HardState},
+    walpb,
+};
+use wal::Wal;
+
+use super::{NodeEvent, fatal};
+use crate::{handle::Handle, inbox::Inbox};
+
+/// What the wal thread is asked to do, in order.
+pub(crate) enum WalEvent {
+    /// Make this durable, then report the ready.
+    Persist {
+        /// The number of the ready.
+        ready: u64,
+        /// Changed term, vote or commit.
+        hard_state: Option<HardState>,
+        /// Entries to append.
+        entries: Vec<Entry>,
+    },
+    /// Record that the log before `snapshot` is covered by the store, and release its segments.
+    Snapshot {
+        /// Index, term and members at that point.
+        snapshot: walpb::Snapshot,
+    },
+    /// End the thread.
+    Stop,
+}
+
+/// Runs until [`WalEvent::Stop`].
+pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
+    let mut batch = Vec::new();
+    let mut stop = false;
+    while !stop {
+        inbox.drain(None, &mut batch);
+        let mut gathered = Gathered::default();
+        for event in batch.drain(..) {
+            match event {
+                WalEvent::Persist { ready, hard_state, entries } => {
+                    gathered.add(ready, hard_state, entries);
+                }
+                WalEvent::Snapshot { snapshot } => {
+                    gathered.save(handle, &mut wal);
+                    save_snapshot(handle, &mut wal, &snapshot);
+                }
+                WalEvent::Stop => stop = true,
+            }
+        }
+        gathered.save(handle, &mut wal);
+    }
+}
+
+/// Readies that share one sync.
+#[derive(Default)]
+struct Gathered {
+    ready: Option<u64>,
+    hard_state: Option<HardState>,
+    entries: Vec<Entry>,
+}
+
+impl Gathered {
+    fn add(&mut self, ready: u64, hard_state: Option<HardState>, entries: Vec<Entry>) {
+        self.ready = Some(ready);
+        if hard_state.is_some() {
+            self.hard_state = hard_state;
+        }
+        if self.entries.is_empty() {
+            self.entries = entries;
+        } else {
+            self.entries.extend(entries);
+        }
+    }
+
+    fn save(&mut self, handle: &Handle, wal: &mut Wal) {
+        let Some(ready) = self.ready.take() else { return };
+        let syncs = wal.stats().syncs;
+        let began = Instant::now();
+        if let Err(error) = wal.save(self.hard_state.take().as_ref(), &self.entries) {
+            fatal("failed to write the write-ahead log", &error);
+        }
+        self.entries.clear();
+        let stats = wal.stats();
+        if stats.syncs > syncs {
+            handle.metrics.wal_fsync.observe(began.elapsed().as_secs_f64());
+        }
+        handle.metrics.wal_bytes.set(stats.bytes as i64);
+        handle.node.push_always(NodeEvent::Persisted { ready });
+    }
+}
+
+fn save_snapshot(handle: &Handle, wal: &mut Wal, snapshot: &walpb::Snapshot) {
+    if let Err(error) = wal.save_snapshot(snapshot) {
+        fatal("failed to record a snapshot in the write-ahead log", &error);
+    }
+    wal.release_to(RaftIndex(snapshot.index));
+    if handle.limits.wals_max == 0 {
+        return;
+    }
+    match wal.purge(handle.limits.wals_max) {
+        Ok(0) => {}
+        Ok(purged) => tracing::info!(purged, "purged old WAL segments"),
+        Err(error) => tracing::warn!(%error, "failed to purge old WAL segments"),
+    }
+}

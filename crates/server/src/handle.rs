@@ -1,0 +1,173 @@
+//! What services hold of the member: propose a change, pass the read gate, look at shared state.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    error::Error,
+    etcdserverpb::{InternalRaftRequest, RequestHeader, ResponseHeader},
+    ids::{ClusterId, MemberId},
+};
+use apply::{Response, Shared};
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::time::timeout;
+
+use crate::{
+    clock::Clock,
+    driver::{NodeEvent, WatchCommand, compaction::CompactionGate},
+    inbox::Inbox,
+    limits::Limits,
+    metrics::Metrics,
+    progress::Progress,
+    read_gate::ReadGate,
+    request_id::RequestIds,
+    status::Failure,
+    waiters::Waiters,
+};
+
+/// The outcome of a proposal: what apply made of it.
+pub(crate) type Outcome = Result<Response, Failure>;
+
+/// A cheap clone of everything a service needs.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inner: Arc<Inner>,
+}
+
+/// The parts of a running member that services share.
+pub(crate) struct Inner {
+    pub(crate) member: MemberId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) ids: RequestIds,
+    pub(crate) waiters: Waiters<Outcome>,
+    pub(crate) reads: ReadGate,
+    pub(crate) node: Arc<Inbox<NodeEvent>>,
+    pub(crate) watch: Arc<Inbox<WatchCommand>>,
+    pub(crate) compactions: CompactionGate,
+    pub(crate) progress: Progress,
+    pub(crate) shared: Shared,
+    pub(crate) window: storage::Window,
+    pub(crate) backend: Arc<dyn storage::Backend>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) watch_stats: Mutex<Option<watch::hub::Stats>>,
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl Handle {
+    /// Shares `inner`.
+    pub(crate) fn new(inner: Inner) -> Handle {
+        Handle { inner: Arc::new(inner) }
+    }
+
+    /// Takes a request through raft and returns what applying it answered (spec raft-server.md,
+    /// section 4): backpressure, size, propose, wait.
+    pub(crate) async fn propose(&self, mut request: InternalRaftRequest) -> Outcome {
+        self.check_pressure(request.lease_revoke.is_some())?;
+        let id = self.ids.next();
+        request.header = Some(RequestHeader { id, ..RequestHeader::default() });
+        let size = request.encoded_len();
+        if size > self.limits.request_bytes_max {
+            return Err(Error::RequestTooLarge.into());
+        }
+        let mut data = Vec::with_capacity(size);
+        request.encode(&mut data).expect("a vector grows");
+        let began_ms = self.clock.now_ms();
+        let mut wait = self.waiters.register(id);
+        let proposal = NodeEvent::Propose { id, data: data.into() };
+        if self.node.push(proposal).is_err() {
+            return Err(Error::TooManyRequests.into());
+        }
+        self.metrics.proposals_pending.inc();
+        let outcome = timeout(self.limits.request_timeout, wait.result()).await;
+        self.metrics.proposals_pending.dec();
+        match outcome {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(Error::Stopped.into()),
+            Err(_) => {
+                self.metrics.proposals_failed.inc();
+                Err(self.timed_out(began_ms))
+            }
+        }
+    }
+
+    /// Refuses work while apply or the storage thread is behind.
+    fn check_pressure(&self, _revoke: bool) -> Result<(), Failure> {
+        if self.progress.stopping() {
+            return Err(Error::Stopped.into());
+        }
+        let behind = self.progress.committed().0.saturating_sub(self.progress.applied().0);
+        if behind > self.limits.apply_gap_max || self.progress.overloaded() {
+            return Err(Error::TooManyRequests.into());
+        }
+        Ok(())
+    }
+
+    /// The failure of a proposal whose time has passed (raft-server.md section 2).
+    fn timed_out(&self, began_ms: u64) -> Failure {
+        if self.progress.leader() == MemberId(0) {
+            return Failure::DEADLINE;
+        }
+        let grace_ms = 2 * self.limits.election_timeout.as_millis() as u64;
+        let since = self.progress.leader_since_ms();
+        if since != 0 && began_ms < since && since - began_ms < grace_ms {
+            return Error::TimeoutDueToLeaderFail.into();
+        }
+        Error::Timeout.into()
+    }
+
+    /// Refuses a request for which the store has no room, and raises the alarm for it, as etcd does
+    /// before it looks at anything else in the request.
+    pub(crate) async fn check_quota(&self, cost: u64) -> Result<(), Failure> {
+        let (_, in_use) = self.progress.db_size();
+        if cost == 0 || self.limits.quota.has_room(cost, in_use) {
+            return Ok(());
+        }
+        crate::member::raise_no_space(self).await;
+        Err(Error::NoSpace.into())
+    }
+
+    /// Returns once a read of the shared stores is linearizable.
+    pub(crate) async fn linearizable(&self) -> Result<(), Failure> {
+        crate::read_gate::pass(self).await
+    }
+
+    /// Waits at most a second until this member has applied what is committed now (lease answers).
+    pub(crate) async fn catch_up(&self) -> Result<(), Failure> {
+        let wait = self.progress.wait_applied(self.progress.committed());
+        match timeout(Duration::from_secs(1), wait).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::TimeoutWaitAppliedIndex.into()),
+        }
+    }
+
+    /// The response header at revision `revision`; 0 leaves the store's current one.
+    pub(crate) fn header(&self, revision: i64) -> ResponseHeader {
+        let revision = if revision == 0 { self.shared.store.revision() } else { revision };
+        ResponseHeader { revision, ..self.header_without_revision() }
+    }
+
+    /// The response header of services that have no revision.
+    pub(crate) fn header_without_revision(&self) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.cluster.0,
+            member_id: self.member.0,
+            revision: 0,
+            raft_term: self.progress.term().0,
+        }
+    }
+
+    /// Completes a header that apply made (which knows only the revision).
+    pub(crate) fn complete(&self, header: &mut Option<ResponseHeader>) {
+        let revision = header.as_ref().map_or(0, |header| header.revision);
+        *header = Some(self.header(revision));
+    }
+}

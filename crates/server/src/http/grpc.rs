@@ -1,0 +1,193 @@
+//! gRPC dispatch by service name, with what etcd's gRPC library says where tonic says it otherwise:
+//! unknown services and methods, oversized messages, passed deadlines.
+
+use std::time::Duration;
+
+use api::{
+    etcdserverpb::{
+        auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+        lease_server::LeaseServer, maintenance_server::MaintenanceServer,
+        watch_server::WatchServer,
+    },
+    health::health_server::HealthServer,
+};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tonic::{Status, body::Body};
+use tower_service::Service;
+
+use crate::{
+    handle::Handle,
+    services::{Health, Services},
+    status::Failure,
+};
+
+/// Every service of one member.
+#[derive(Clone)]
+pub(crate) struct Grpc {
+    kv: KvServer<Services>,
+    watch: WatchServer<Services>,
+    lease: LeaseServer<Services>,
+    cluster: ClusterServer<Services>,
+    maintenance: MaintenanceServer<Services>,
+    auth: AuthServer<Services>,
+    health: HealthServer<Health>,
+    receive_max: usize,
+}
+
+/// Builds a generated server with etcd's message limits.
+macro_rules! server {
+    ($server:ident, $service:expr, $limit:expr) => {
+        $server::new($service)
+            .max_decoding_message_size($limit)
+            .max_encoding_message_size(i32::MAX as usize)
+    };
+}
+
+impl Grpc {
+    /// The services over `handle`.
+    pub(crate) fn new(handle: &Handle) -> Grpc {
+        let limit = handle.limits.grpc_bytes_max;
+        let services = Services(handle.clone());
+        Grpc {
+            kv: server!(KvServer, services.clone(), limit),
+            watch: server!(WatchServer, services.clone(), limit),
+            lease: server!(LeaseServer, services.clone(), limit),
+            cluster: server!(ClusterServer, services.clone(), limit),
+            maintenance: server!(MaintenanceServer, services.clone(), limit),
+            auth: server!(AuthServer, services, limit),
+            health: server!(HealthServer, Health(handle.clone()), limit),
+            receive_max: limit,
+        }
+    }
+
+    /// Answers one call.
+    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let timeout = deadline(&request);
+        let dispatched = self.dispatch(&path, request.map(Body::new));
+        let mut response = match timeout {
+            None => dispatched.await,
+            Some(limit) => match tokio::time::timeout(limit, dispatched).await {
+                Ok(response) => response,
+                Err(_) => Status::from(Failure::DEADLINE).into_http(),
+            },
+        };
+        self.translate(&path, &mut response);
+        response
+    }
+
+    async fn dispatch(&self, path: &str, request: Request<Body>) -> Response<Body> {
+        let (service, _) = split_path(path);
+        let called = match service {
+            "etcdserverpb.KV" => self.kv.clone().call(request).await,
+            "etcdserverpb.Watch" => self.watch.clone().call(request).await,
+            "etcdserverpb.Lease" => self.lease.clone().call(request).await,
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request).await,
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request).await,
+            "etcdserverpb.Auth" => self.auth.clone().call(request).await,
+            "grpc.health.v1.Health" => self.health.clone().call(request).await,
+            _ if !path.trim_start_matches('/').contains('/') => {
+                let text = format!("malformed method name: {path:?}");
+                Ok(Status::unimplemented(text).into_http())
+            }
+            unknown => Ok(Status::unimplemented(format!("unknown service {unknown}")).into_http()),
+        };
+        match called {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Rewrites the statuses that tonic's own layers make to the texts of etcd's gRPC library.
+    fn translate(&self, path: &str, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        let code = headers.get("grpc-status").and_then(|code| code.to_str().ok());
+        match code {
+            Some("12") if !headers.contains_key("grpc-message") => {
+                let (service, method) = split_path(path);
+                set_message(headers, &format!("unknown method {method} for service {service}"));
+            }
+            Some("11") => {
+                let message = headers.get("grpc-message").and_then(|text| text.to_str().ok());
+                let Some(size) = message.and_then(oversized_bytes) else { return };
+                headers.insert("grpc-status", HeaderValue::from_static("8"));
+                let limit = self.receive_max;
+                let text = format!("grpc: received message larger than max ({size} vs. {limit})");
+                set_message(headers, &text);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Service and method of `/service/method`; the service may itself have slashes.
+fn split_path(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.rsplit_once('/').unwrap_or((path, ""))
+}
+
+/// Puts a percent-encoded message: only printable ASCII without `%` stands for itself.
+fn set_message(headers: &mut http::HeaderMap, text: &str) {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    let value = HeaderValue::from_str(&encoded).expect("printable ASCII is a header value");
+    headers.insert("grpc-message", value);
+}
+
+/// The size in tonic's "message length too large" text, percent-encoded as it is on the wire.
+fn oversized_bytes(message: &str) -> Option<u64> {
+    let text = message.replace("%20", " ").replace("%3A", ":").replace("%2C", ",");
+    let tail = text.strip_prefix("Error, decoded message length too large: found ")?;
+    tail.split(' ').next()?.parse().ok()
+}
+
+/// The `grpc-timeout` of a request: up to eight digits and a unit.
+fn deadline<B>(request: &Request<B>) -> Option<Duration> {
+    let value = request.headers().get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_in_every_unit() {
+        let ask = |value: &str| {
+            deadline(&Request::builder().header("grpc-timeout", value).body(()).unwrap())
+        };
+        assert_eq!(ask("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(ask("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(ask("S"), None);
+        assert_eq!(ask("123456789S"), None);
+        assert_eq!(ask("5x"), None);
+    }
+
+    #[test]
+    fn the_size_is_found_in_tonics_text() {
+        let text = "Error, decoded message length too large: found 3000000 bytes, the limit is: 2";
+        assert_eq!(oversized_bytes(text), Some(3_000_000));
+        assert_eq!(oversized_bytes(&text.replace(' ', "%20")), Some(3_000_000));
+        assert_eq!(oversized_bytes("something else"), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! Plain HTTP paths: health, version, metrics (spec http.md section 1).
+
+use api::version;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tonic::body::Body;
+
+use super::{Surface, health};
+use crate::handle::Handle;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers a plain HTTP request.
+pub(crate) async fn route(
+    handle: &Handle,
+    surface: Surface,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut response = answer(handle, surface, &request).await;
+    if surface == Surface::Client {
+        cors(&mut response);
+    }
+    response
+}
+
+async fn answer(handle: &Handle, surface: Surface, request: &Request<Incoming>) -> Response<Body> {
+    if surface == Surface::Client && request.method() == Method::OPTIONS {
+        return reply(StatusCode::OK, TEXT, String::new());
+    }
+    let path = request.uri().path();
+    if let Some(response) = health::route(handle, request).await {
+        return response;
+    }
+    match path {
+        "/metrics" => {
+            let text = handle.metrics.expose(handle);
+            reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+        }
+        "/version" if surface == Surface::Client => {
+            if request.method() != Method::GET {
+                return method_not_allowed("GET");
+            }
+            reply(StatusCode::OK, "application/json", version_json(handle))
+        }
+        _ => go_error(StatusCode::NOT_FOUND, "404 page not found"),
+    }
+}
+
+fn version_json(handle: &Handle) -> String {
+    let cluster =
+        handle.shared.membership.read().cluster_version().map(|version| version.to_string());
+    let cluster = cluster.as_deref().unwrap_or("not_decided");
+    let (server, storage) = (version::SERVER, version::STORAGE);
+    format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#)
+}
+
+/// The headers that etcd puts on every answer while all origins are allowed.
+fn cors(response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-headers", "accept, content-type, authorization"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// A response with a body in hand.
+pub(crate) fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error in the form of Go's `http.Error`, which etcd uses.
+pub(crate) fn go_error(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = reply(status, TEXT, format!("{text}\n"));
+    let no_sniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+    response
+}
+
+/// 405 with the methods that would have been allowed.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = go_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}

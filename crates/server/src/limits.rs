@@ -1,0 +1,53 @@
+//! Every limit of a running member, by name (invariant: each queue has one).
+
+use std::time::Duration;
+
+/// Bounds on requests, queues and waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Largest encoded proposal in bytes (`--max-request-bytes`).
+    pub(crate) request_bytes_max: usize,
+    /// How large the store may grow (`--quota-backend-bytes`).
+    pub(crate) quota: apply::Quota,
+    /// The same as `Status` and metrics show it; negative for none.
+    pub(crate) quota_bytes: i64,
+    /// Most operations in one list of a transaction (`--max-txn-ops`).
+    pub(crate) txn_ops_max: usize,
+    /// How long a request may take from proposal to answer: 5 s and two election timeouts.
+    pub(crate) request_timeout: Duration,
+    /// The raft election timeout.
+    pub(crate) election_timeout: Duration,
+    /// Committed entries that may wait for apply before new proposals are refused.
+    pub(crate) apply_gap_max: u64,
+    /// Proposals and messages that may wait for the node thread.
+    pub(crate) node_inbox_max: usize,
+    /// Unflushed bytes of the window before proposals are refused.
+    pub(crate) window_bytes_max: usize,
+    /// Unflushed bytes of the window that make the storage thread commit at once.
+    pub(crate) window_bytes_flush: usize,
+    /// Unflushed changes that make the storage thread commit at once (`--backend-batch-limit`).
+    pub(crate) window_ops_flush: usize,
+    /// Longest time that a change stays unflushed (`--backend-batch-interval`).
+    pub(crate) flush_interval: Duration,
+    /// Applied transactions that may wait for the watch thread; beyond, watchers read history.
+    pub(crate) watch_changes_max: usize,
+    /// Responses that may wait for one slow watch stream.
+    pub(crate) watch_stream_max: usize,
+    /// Bytes of events per watch response above which a fragmenting watcher's is split, and the
+    /// receive limit of gRPC: `--max-request-bytes` and 512 KiB.
+    pub(crate) grpc_bytes_max: usize,
+    /// Revisions removed by one compaction step (`--compaction-batch-limit`).
+    pub(crate) compaction_batch: usize,
+    /// Pause between compaction steps (`--compaction-sleep-interval`).
+    pub(crate) compaction_pause: Duration,
+    /// Applied entries between two snapshots of the log (`--snapshot-count`).
+    pub(crate) snapshot_count: u64,
+    /// Entries kept in memory behind a snapshot (`--snapshot-catchup-entries`).
+    pub(crate) catchup_entries: u64,
+    /// WAL segments kept (`--max-wals`); 0 keeps all.
+    pub(crate) wals_max: usize,
+    /// Parallel revocations of expired leases.
+    pub(crate) lease_revokes_max: usize,
+    /// Interval of progress notifications to watchers that asked for them.
+    pub(crate) watch_progress_interval: Duration,
+}

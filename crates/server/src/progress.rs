@@ -1,0 +1,143 @@
+//! What the threads of a member tell the others: positions in the log, the leader, sizes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use api::ids::{MemberId, RaftIndex, Term};
+use tokio::sync::watch;
+
+/// Shared, lock-free status of one member. Written by the drivers, read by the services.
+pub(crate) struct Progress {
+    leader: AtomicU64,
+    term: AtomicU64,
+    committed: AtomicU64,
+    applied: watch::Sender<u64>,
+    leader_since_ms: AtomicU64,
+    db_allocated: AtomicU64,
+    db_in_use: AtomicU64,
+    overloaded: AtomicBool,
+    ready: watch::Sender<bool>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Progress {
+    /// A member that has applied everything up to `applied` and knows no leader.
+    pub(crate) fn new(applied: RaftIndex, term: Term) -> Progress {
+        Progress {
+            leader: AtomicU64::new(0),
+            term: AtomicU64::new(term.0),
+            committed: AtomicU64::new(applied.0),
+            applied: watch::Sender::new(applied.0),
+            leader_since_ms: AtomicU64::new(0),
+            db_allocated: AtomicU64::new(0),
+            db_in_use: AtomicU64::new(0),
+            overloaded: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// The leader; `MemberId(0)` for none.
+    pub(crate) fn leader(&self) -> MemberId {
+        MemberId(self.leader.load(Ordering::Acquire))
+    }
+
+    /// When this member last became leader, in clock milliseconds; 0 for never.
+    pub(crate) fn leader_since_ms(&self) -> u64 {
+        self.leader_since_ms.load(Ordering::Acquire)
+    }
+
+    /// Records the leader; `leading_since` when it is this member.
+    pub(crate) fn set_leader(&self, leader: MemberId, leading_since_ms: Option<u64>) {
+        self.leader.store(leader.0, Ordering::Release);
+        if let Some(since) = leading_since_ms {
+            self.leader_since_ms.store(since, Ordering::Release);
+        }
+    }
+
+    /// The current raft term.
+    pub(crate) fn term(&self) -> Term {
+        Term(self.term.load(Ordering::Acquire))
+    }
+
+    /// Records the raft term.
+    pub(crate) fn set_term(&self, term: Term) {
+        self.term.store(term.0, Ordering::Release);
+    }
+
+    /// The highest index known to be committed.
+    pub(crate) fn committed(&self) -> RaftIndex {
+        RaftIndex(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Records the committed index.
+    pub(crate) fn set_committed(&self, index: RaftIndex) {
+        self.committed.fetch_max(index.0, Ordering::AcqRel);
+    }
+
+    /// The highest index applied to the stores that reads use.
+    pub(crate) fn applied(&self) -> RaftIndex {
+        RaftIndex(*self.applied.borrow())
+    }
+
+    /// Records the applied index and wakes who waits for it.
+    pub(crate) fn set_applied(&self, index: RaftIndex) {
+        self.applied.send_replace(index.0);
+    }
+
+    /// Waits until everything up to `index` is applied.
+    pub(crate) async fn wait_applied(&self, index: RaftIndex) {
+        if self.applied() >= index {
+            return;
+        }
+        let mut applied = self.applied.subscribe();
+        applied.wait_for(|at| *at >= index.0).await.expect("the sender is in self");
+    }
+
+    /// Bytes of the store's file and bytes of it in use.
+    pub(crate) fn db_size(&self) -> (u64, u64) {
+        (self.db_allocated.load(Ordering::Acquire), self.db_in_use.load(Ordering::Acquire))
+    }
+
+    /// Records the sizes after a flush.
+    pub(crate) fn set_db_size(&self, size: storage::Size) {
+        self.db_allocated.store(size.allocated, Ordering::Release);
+        self.db_in_use.store(size.in_use, Ordering::Release);
+    }
+
+    /// Whether the storage thread has fallen behind by more than its limit.
+    pub(crate) fn overloaded(&self) -> bool {
+        self.overloaded.load(Ordering::Acquire)
+    }
+
+    /// Records whether the storage thread has fallen behind.
+    pub(crate) fn set_overloaded(&self, overloaded: bool) {
+        self.overloaded.store(overloaded, Ordering::Release);
+    }
+
+    /// The member has published itself: clients are served.
+    pub(crate) fn set_ready(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Waits until clients are served.
+    pub(crate) async fn wait_ready(&self) {
+        let mut ready = self.ready.subscribe();
+        ready.wait_for(|ready| *ready).await.expect("the sender is in self");
+    }
+
+    /// The member is stopping: streams end, new requests are refused.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether the member is stopping.
+    pub(crate) fn stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Resolves when the member begins to stop.
+    pub(crate) async fn wait_stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        stopping.wait_for(|stopping| *stopping).await.expect("the sender is in self");
+    }
+}

@@ -1,0 +1,162 @@
+//! KV: reads from the shared store, writes through raft (spec grpc.md section 4).
+
+use api::{
+    error::Error,
+    etcdserverpb::{
+        CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+        InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest,
+        TxnResponse, kv_server::Kv,
+    },
+    range::KeyRange,
+};
+use apply::{Response as Applied, quota, txn, validate};
+use mvcc::RangeQuery;
+use tonic::{Request, Response, Status};
+
+use super::{Services, maintenance::flush, range_stream::RangeStream};
+use crate::{handle::Handle, status::Failure};
+
+/// Answers with more keys than this are assembled off the threads that serve connections.
+const INLINE_KEYS_MAX: i64 = 1000;
+
+#[tonic::async_trait]
+impl Kv for Services {
+    type RangeStreamStream = RangeStream;
+
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.metrics.ranges.inc();
+        validate::check_range(&request).map_err(Failure::from)?;
+        if !request.serializable {
+            self.0.linearizable().await?;
+        }
+        Ok(Response::new(range(&self.0, request).await?))
+    }
+
+    async fn range_stream(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeStream>, Status> {
+        let request = request.into_inner();
+        self.0.metrics.ranges.inc();
+        validate::check_range(&request).map_err(Failure::from)?;
+        validate::check_range_stream(&request).map_err(Failure::from)?;
+        if !request.serializable {
+            self.0.linearizable().await?;
+        }
+        Ok(Response::new(RangeStream::new(self.0.clone(), request)))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let request = request.into_inner();
+        self.0.metrics.puts.inc();
+        self.0.check_quota(quota::put_cost(&request)).await?;
+        validate::check_put(&request).map_err(Failure::from)?;
+        let put = Some(request);
+        match self.0.propose(InternalRaftRequest { put, ..Default::default() }).await? {
+            Applied::Put(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a put was answered by {other:?}"),
+        }
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.metrics.deletes.inc();
+        validate::check_delete_range(&request).map_err(Failure::from)?;
+        let delete_range = Some(request);
+        match self.0.propose(InternalRaftRequest { delete_range, ..Default::default() }).await? {
+            Applied::DeleteRange(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a delete was answered by {other:?}"),
+        }
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let request = request.into_inner();
+        self.0.metrics.txns.inc();
+        self.0.check_quota(quota::txn_cost(&request)).await?;
+        validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
+        let mut response = if txn::is_read_only(&request) {
+            read_only_txn(&self.0, request).await?
+        } else {
+            let txn = Some(request);
+            match self.0.propose(InternalRaftRequest { txn, ..Default::default() }).await? {
+                Applied::Txn(response) => response,
+                other => unreachable!("a transaction was answered by {other:?}"),
+            }
+        };
+        self.0.complete(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<CompactionRequest>,
+    ) -> Result<Response<CompactionResponse>, Status> {
+        let request = request.into_inner();
+        let (revision, physical) = (request.revision, request.physical);
+        let compaction = Some(request);
+        match self.0.propose(InternalRaftRequest { compaction, ..Default::default() }).await? {
+            Applied::Compaction(mut response) => {
+                if physical {
+                    self.0.compactions.wait(revision).await;
+                    flush(&self.0).await?;
+                }
+                response.header = Some(self.0.header(0));
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a compaction was answered by {other:?}"),
+        }
+    }
+}
+
+/// Reads a range at the store's present state. A read at the current revision that a compaction
+/// overtakes is taken again: to its client it happened after the compaction.
+async fn range(handle: &Handle, request: RangeRequest) -> Result<RangeResponse, Failure> {
+    let query = RangeQuery::from(&request);
+    let answer = if is_small(&request) {
+        handle.shared.store.range(&query)
+    } else {
+        let store = handle.shared.store.clone();
+        tokio::task::spawn_blocking(move || store.range(&query))
+            .await
+            .map_err(|_| Failure::from(Error::Stopped))?
+    }?;
+    Ok(RangeResponse {
+        header: Some(handle.header(answer.revision)),
+        kvs: answer.kvs,
+        more: answer.more,
+        count: answer.count,
+    })
+}
+
+/// Whether a range is surely answered in microseconds.
+fn is_small(request: &RangeRequest) -> bool {
+    let single = request.range_end.is_empty();
+    single || request.count_only || (1..=INLINE_KEYS_MAX).contains(&request.limit)
+}
+
+async fn read_only_txn(handle: &Handle, request: TxnRequest) -> Result<TxnResponse, Failure> {
+    if !txn::is_serializable(&request) {
+        handle.linearizable().await?;
+    }
+    let store = handle.shared.store.clone();
+    let read = tokio::task::spawn_blocking(move || txn::read_only(&store, &request)).await;
+    Ok(read.map_err(|_| Failure::from(Error::Stopped))??)
+}
+
+/// The keys that a range names.
+pub(crate) fn key_range(request: &RangeRequest) -> KeyRange {
+    KeyRange::new(request.key.clone(), request.range_end.clone())
+}

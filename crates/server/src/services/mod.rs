@@ -1,0 +1,18 @@
+//! The gRPC services, one file each: validate, call the handle, fill the header.
+
+mod auth;
+mod cluster;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod range_stream;
+mod watch;
+
+use crate::handle::Handle;
+
+pub(crate) use health::Health;
+
+/// The implementation behind every service: a handle of the member.
+#[derive(Clone)]
+pub(crate) struct Services(pub(crate) Handle);

@@ -1,0 +1,131 @@
+//! What the server needs of the configuration, in its own terms.
+
+use std::{path::PathBuf, time::Duration};
+
+use config::{Config, UrlList};
+
+use crate::{http::HttpSettings, limits::Limits, listen::Reuse};
+
+/// A member's settings, taken from flags, environment or file.
+pub(crate) struct Settings {
+    /// `--name`.
+    pub(crate) name: String,
+    /// `--data-dir`.
+    pub(crate) data_dir: PathBuf,
+    /// `--wal-dir`, or `member/wal` in the data dir.
+    pub(crate) wal_dir: PathBuf,
+    /// `--initial-cluster`.
+    pub(crate) initial_cluster: String,
+    /// `--initial-cluster-token`.
+    pub(crate) initial_cluster_token: String,
+    /// `--initial-advertise-peer-urls`.
+    pub(crate) peer_urls: Vec<String>,
+    /// `--advertise-client-urls`.
+    pub(crate) client_urls: Vec<String>,
+    /// `--listen-client-urls`.
+    pub(crate) listen_client: UrlList,
+    /// `--listen-peer-urls`.
+    pub(crate) listen_peer: UrlList,
+    /// `--listen-metrics-urls`.
+    pub(crate) listen_metrics: UrlList,
+    /// How sockets are shared.
+    pub(crate) reuse: Reuse,
+    /// `--heartbeat-interval`.
+    pub(crate) heartbeat: Duration,
+    /// `--pre-vote`.
+    pub(crate) pre_vote: bool,
+    /// Not `--unsafe-no-fsync`.
+    pub(crate) fsync: bool,
+    /// `--max-learners`.
+    pub(crate) learners_max: usize,
+    /// Whether remaining times of leases are recorded (gate LeaseCheckpoint).
+    pub(crate) lease_checkpoint: bool,
+    /// Whether those are stored while the cluster version is below 3.6 (gate
+    /// LeaseCheckpointPersist).
+    pub(crate) lease_checkpoint_persist: bool,
+    /// `--warning-apply-duration`.
+    pub(crate) slow_apply: Duration,
+    /// HTTP/2 settings of client connections.
+    pub(crate) http: HttpSettings,
+    /// Limits of requests and queues.
+    pub(crate) limits: Limits,
+}
+
+/// What gRPC allows a message above the largest proposal.
+const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+
+impl Settings {
+    /// The settings that a checked configuration means.
+    pub(crate) fn new(config: &Config) -> Settings {
+        let data_dir = PathBuf::from(&config.data_dir);
+        let wal_dir = match config.wal_dir.as_str() {
+            "" => data_dir.join("member/wal"),
+            dir => PathBuf::from(dir),
+        };
+        Settings {
+            name: config.name.clone(),
+            data_dir,
+            wal_dir,
+            initial_cluster: config.initial_cluster.clone(),
+            initial_cluster_token: config.initial_cluster_token.clone(),
+            peer_urls: config.initial_advertise_peer_urls.texts(),
+            client_urls: config.advertise_client_urls.texts(),
+            listen_client: config.listen_client_urls.clone(),
+            listen_peer: config.listen_peer_urls.clone(),
+            listen_metrics: config.listen_metrics_urls.clone(),
+            reuse: Reuse { port: config.socket_reuse_port, address: config.socket_reuse_address },
+            heartbeat: Duration::from_millis(config.heartbeat_interval_ms),
+            pre_vote: config.pre_vote,
+            fsync: !config.unsafe_no_fsync,
+            learners_max: usize::try_from(config.max_learners).unwrap_or(0),
+            lease_checkpoint: config.feature_gates.enabled("LeaseCheckpoint"),
+            lease_checkpoint_persist: config.feature_gates.enabled("LeaseCheckpointPersist"),
+            slow_apply: config.warning_apply_duration.to_std(),
+            http: http_settings(config),
+            limits: limits(config),
+        }
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let interval = config.grpc_keepalive_interval;
+    let timeout = config.grpc_keepalive_timeout;
+    let on = !interval.is_zero() && !timeout.is_zero();
+    HttpSettings {
+        concurrent_streams_max: config.max_concurrent_streams,
+        ping_interval: on.then(|| interval.to_std()),
+        ping_timeout: timeout.to_std(),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let election_timeout = Duration::from_millis(config.election_timeout_ms);
+    let request_bytes_max = usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX);
+    Limits {
+        quota: apply::Quota::new(config.quota_backend_bytes),
+        quota_bytes: match config.quota_backend_bytes {
+            0 => config::DEFAULT_QUOTA_BYTES as i64,
+            bytes => bytes,
+        },
+        request_bytes_max,
+        txn_ops_max: usize::try_from(config.max_txn_ops).unwrap_or(usize::MAX),
+        request_timeout: Duration::from_secs(5) + 2 * election_timeout,
+        election_timeout,
+        apply_gap_max: 5000,
+        node_inbox_max: 65_536,
+        window_bytes_max: 256 << 20,
+        window_bytes_flush: 16 << 20,
+        window_ops_flush: usize::try_from(config.backend_commit_ops()).unwrap_or(10_000),
+        flush_interval: config.backend_commit_interval().to_std(),
+        watch_changes_max: 4096,
+        watch_stream_max: 128,
+        grpc_bytes_max: request_bytes_max.saturating_add(GRPC_OVERHEAD_BYTES),
+        compaction_batch: usize::try_from(config.compaction_batch_revisions()).unwrap_or(1000),
+        compaction_pause: config.compaction_pause().to_std(),
+        snapshot_count: config.snapshot_count.max(1),
+        catchup_entries: config.snapshot_catchup_entries,
+        wals_max: usize::try_from(config.max_wals).unwrap_or(usize::MAX),
+        lease_revokes_max: 16,
+        watch_progress_interval: config.progress_notify_interval().to_std(),
+    }
+}
