@@ -87,6 +87,9 @@ pub(crate) struct Member {
     /// While set, writes wait.
     pub(crate) disk_stalls: bool,
     writes: VecDeque<Write>,
+    /// While set, committed entries wait to be applied.
+    pub(crate) machine_stalls: bool,
+    commits: VecDeque<Vec<Entry>>,
     /// Messages for others.
     pub(crate) outbox: Vec<Message>,
     pub(crate) now_ms: u64,
@@ -128,6 +131,8 @@ impl Member {
             trace: Vec::new(),
             disk_stalls: false,
             writes: VecDeque::new(),
+            machine_stalls: false,
+            commits: VecDeque::new(),
             outbox: Vec::new(),
             now_ms: 0,
         };
@@ -193,7 +198,9 @@ impl Member {
     /// Does and acknowledges what a stalling disk has left.
     pub(crate) fn unstall(&mut self) {
         self.disk_stalls = false;
+        self.machine_stalls = false;
         self.write();
+        self.apply_waiting();
         self.run();
     }
 
@@ -220,7 +227,7 @@ impl Member {
                     self.writes.push_back(write);
                 }
                 Output::Restore { snapshot } => self.writes.push_back(Write::Restore(snapshot)),
-                Output::Commit { entries } => self.apply(entries),
+                Output::Commit { entries } => self.commits.push_back(entries),
                 Output::Send(messages) => self.outbox.extend(messages),
                 Output::ConfState { conf_state, .. } => self.machine.conf_state = conf_state,
                 Output::Term(_)
@@ -229,6 +236,9 @@ impl Member {
                 | Output::Dropped { .. }
                 | Output::Refused { .. } => {}
             }
+        }
+        if !self.machine_stalls {
+            self.apply_waiting();
         }
         self.write();
     }
@@ -244,6 +254,8 @@ impl Member {
                     }
                 }
                 Some(Write::Restore(snapshot)) => {
+                    // The machine is replaced in its turn.
+                    self.apply_waiting();
                     self.replace(&snapshot);
                     // Sooner than the log's own acknowledgement, as a fast store may be.
                     self.handle(Input::Applied { index: RaftIndex(self.machine.applied) });
@@ -265,6 +277,14 @@ impl Member {
         self.flushed = None;
         self.disk.entries.clear();
         self.disk.start = (RaftIndex(metadata.index), Term(metadata.term));
+    }
+
+    fn apply_waiting(&mut self) {
+        let stalls = std::mem::replace(&mut self.machine_stalls, true);
+        while let Some(entries) = self.commits.pop_front() {
+            self.apply(entries);
+        }
+        self.machine_stalls = stalls;
     }
 
     fn apply(&mut self, entries: Vec<Entry>) {
