@@ -132,3 +132,32 @@ fn a_new_member_of_a_compacted_cluster_starts_from_the_snapshot() {
     network.assert_payloads(&["a", "b", "c"]);
     assert_eq!(network.members[&2].machine.conf_state.voters, [1, 2]);
 }
+
+#[test]
+fn a_change_answered_after_a_restore_is_history() {
+    let mut network = Network::led(&[1, 2, 3], 7);
+    let (leader, follower) = (network.leader().expect("elected"), network.follower());
+    let change = |kind: ConfChangeType, node_id| {
+        let change = ConfChange { r#type: kind as i32, node_id, ..ConfChange::default() };
+        Input::ProposeConfChange { ticket: 0, change }
+    };
+    // The follower's state machine has not judged the addition yet; of the removal it learns only from
+    // the snapshot.
+    network.member(follower).machine_stalls = true;
+    network.act(leader, change(ConfChangeType::ConfChangeAddLearnerNode, 4));
+    network.isolate(follower);
+    network.act(leader, change(ConfChangeType::ConfChangeRemoveNode, 4));
+    network.member(leader).snapshot(0);
+    network.heal();
+    network.report_snapshots = true;
+    network.ticks(3);
+    network.member(follower).unstall();
+    network.act(leader, change(ConfChangeType::ConfChangeUpdateNode, 1));
+    network.ticks(3);
+    let conf_states = network.members[&follower].outputs(0, |o| match o {
+        Output::ConfState { conf_state, .. } => Some(conf_state.learners.clone()),
+        _ => None,
+    });
+    assert_eq!(conf_states, vec![Vec::<u64>::new(); 5], "three founders, the addition, the update");
+    assert_eq!(network.members[&follower].machine.conf_state.voters, [1, 2, 3]);
+}
