@@ -5,9 +5,9 @@
 //! the programs under `src/bin/` also start a real etcd and compare.
 
 pub mod client;
+pub mod differential;
 pub mod durability;
 pub mod kubernetes;
-
 pub mod member;
 pub mod watching;
 pub mod wire;

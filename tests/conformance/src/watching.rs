@@ -26,14 +26,14 @@ pub struct WatchStream {
 /// the call itself is still under way until then.
 enum Responses {
     Pending(Pin<Box<dyn Future<Output = Result<Streaming<pb::WatchResponse>, Status>> + Send>>),
-    Open(Streaming<pb::WatchResponse>),
+    Open(Box<Streaming<pb::WatchResponse>>),
 }
 
 impl Responses {
     async fn message(&mut self) -> Result<Option<pb::WatchResponse>, Status> {
         loop {
             match self {
-                Responses::Pending(call) => *self = Responses::Open(call.await?),
+                Responses::Pending(call) => *self = Responses::Open(Box::new(call.await?)),
                 Responses::Open(streaming) => return streaming.message().await,
             }
         }
