@@ -18,6 +18,7 @@ mod index;
 mod query;
 mod raw;
 mod recent;
+mod runs;
 mod store;
 
 pub use error::ReadError;

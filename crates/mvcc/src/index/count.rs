@@ -21,10 +21,10 @@ impl Index {
         let mut at = from;
         while at < to {
             if walked >= walk_max {
-                let start = Bytes::copy_from_slice(&self.chunks[at.chunk][at.slot].key);
+                let start = Bytes::copy_from_slice(&self.chunks[at.chunk].entries()[at.slot].key);
                 return (count, Some(Bounds { start, end: bounds.end.clone() }));
             }
-            let chunk = &self.chunks[at.chunk];
+            let chunk = self.chunks[at.chunk].entries();
             let end = if at.chunk == to.chunk { to.slot } else { chunk.len() };
             let info = self.info[at.chunk];
             if at.slot == 0 && end == chunk.len() && info.changed <= main {

@@ -1,6 +1,6 @@
 //! The key index: every key with its surviving versions, ordered by key, all of it in memory.
 //!
-//! A sorted array cut into chunks. Beside each chunk stands how many of its keys exist now and the
+//! A sorted array cut into chunks, found by their first keys. Beside each chunk stands how many of its keys exist now and the
 //! last revision at which that number changed, so that a range is counted by adding up chunks; a
 //! chunk is walked only if keys were created or deleted in it after the revision that is asked for.
 //!
@@ -9,6 +9,7 @@
 //! - Versions in the index may be newer than the current revision: the entry under way.
 
 mod bounds;
+mod chunk;
 mod count;
 mod entry;
 mod restore;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 
 pub(crate) use bounds::Bounds;
+use chunk::{Chunk, First};
 pub use entry::KeyMeta;
 pub(crate) use entry::{Entry, Version};
 pub(crate) use restore::Loader;
@@ -52,8 +54,9 @@ struct Position {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    chunks: Vec<Vec<Entry>>,
-    /// Parallel to `chunks`.
+    chunks: Vec<Chunk>,
+    /// Parallel to `chunks`, as is the next.
+    firsts: Vec<First>,
     info: Vec<Info>,
     keys: usize,
 }
@@ -67,7 +70,7 @@ impl Index {
     /// The entry of a key, deleted or not.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
         let position = self.find(key).ok()?;
-        Some(&self.chunks[position.chunk][position.slot])
+        Some(&self.chunks[position.chunk].entries()[position.slot])
     }
 
     /// Records a put. Returns what the key was before, and what it is now.
@@ -80,7 +83,7 @@ impl Index {
         let main = revision.main;
         match self.find(key) {
             Ok(Position { chunk, slot }) => {
-                let entry = &mut self.chunks[chunk][slot];
+                let entry = self.chunks[chunk].entry_mut(slot);
                 let info = &mut self.info[chunk];
                 let before = entry.current();
                 let version = match &before {
@@ -106,7 +109,7 @@ impl Index {
     /// Records a delete. `None`, and no change, when the key does not exist.
     pub(crate) fn delete(&mut self, key: &[u8], revision: Revision) -> Option<KeyMeta> {
         let Position { chunk, slot } = self.find(key).ok()?;
-        let entry = &mut self.chunks[chunk][slot];
+        let entry = self.chunks[chunk].entry_mut(slot);
         let before = entry.current()?;
         let info = &mut self.info[chunk];
         info.stale += u32::from(!entry.is_stale());
@@ -125,8 +128,9 @@ impl Index {
         mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
     ) -> Option<Bounds> {
         let from = self.seek(&bounds.start);
-        let first = self.chunks.get(from.chunk).map_or(&[][..], |chunk| &chunk[from.slot..]);
-        let later = self.chunks.iter().skip(from.chunk + 1).flatten();
+        let first =
+            self.chunks.get(from.chunk).map_or(&[][..], |chunk| &chunk.entries()[from.slot..]);
+        let later = self.chunks.iter().skip(from.chunk + 1).flat_map(Chunk::entries);
         for (visited, entry) in first.iter().chain(later).enumerate() {
             if !bounds.is_before_end(&entry.key) {
                 return None;
@@ -150,9 +154,9 @@ impl Index {
         mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
     ) -> Option<Bounds> {
         let to = self.seek_end(bounds);
-        let last = self.chunks.get(to.chunk).map_or(&[][..], |chunk| &chunk[..to.slot]);
+        let last = self.chunks.get(to.chunk).map_or(&[][..], |chunk| &chunk.entries()[..to.slot]);
         let earlier = self.chunks[..to.chunk.min(self.chunks.len())].iter().rev();
-        let earlier = earlier.flat_map(|chunk| chunk.iter().rev());
+        let earlier = earlier.flat_map(|chunk| chunk.entries().iter().rev());
         let mut end = None;
         for (visited, entry) in last.iter().rev().chain(earlier).enumerate() {
             if *entry.key < bounds.start[..] {
@@ -188,12 +192,13 @@ impl Index {
             }
             let chunk = &mut self.chunks[at];
             let before = chunk.len();
-            chunk.retain_mut(|entry| entry.compact(main, &mut removed));
+            chunk.retain(|entry| entry.compact(main, &mut removed));
             self.keys -= before - chunk.len();
             shrunk |= chunk.len() < before;
-            self.info[at] = describe(chunk, self.info[at].changed);
+            self.info[at] = describe(chunk.entries(), self.info[at].changed);
         }
-        let next = self.chunks.get(end).map(|chunk| Bytes::copy_from_slice(&chunk[0].key));
+        let next =
+            self.chunks.get(end).map(|chunk| Bytes::copy_from_slice(&chunk.entries()[0].key));
         if shrunk {
             self.merge(begin, end);
         }
@@ -203,12 +208,11 @@ impl Index {
     /// Drops empty chunks of `begin..end` and joins small ones with their neighbours.
     fn merge(&mut self, begin: usize, end: usize) {
         let old = self.chunks[begin..end].iter_mut().map(std::mem::take);
-        let mut merged: Vec<(Vec<Entry>, Info)> = Vec::with_capacity(end - begin);
-        for (chunk, info) in old.zip(&self.info[begin..end]).filter(|(chunk, _)| !chunk.is_empty())
-        {
+        let mut merged: Vec<(Chunk, Info)> = Vec::with_capacity(end - begin);
+        for (chunk, info) in old.zip(&self.info[begin..end]).filter(|(chunk, _)| chunk.len() > 0) {
             match merged.last_mut() {
                 Some((last, sum)) if last.len() + chunk.len() <= CHUNK_KEYS_FILL => {
-                    last.extend(chunk);
+                    last.append(chunk);
                     sum.live += info.live;
                     sum.stale += info.stale;
                     sum.changed = sum.changed.max(info.changed);
@@ -216,17 +220,26 @@ impl Index {
                 _ => merged.push((chunk, *info)),
             }
         }
-        let (mut chunks, info): (Vec<Vec<Entry>>, Vec<Info>) = merged.into_iter().unzip();
-        chunks.iter_mut().for_each(Vec::shrink_to_fit);
+        let (mut chunks, info): (Vec<Chunk>, Vec<Info>) = merged.into_iter().unzip();
+        chunks.iter_mut().for_each(Chunk::shrink);
+        self.firsts.splice(begin..end, chunks.iter().map(First::of));
         self.chunks.splice(begin..end, chunks);
         self.info.splice(begin..end, info);
     }
 
     /// Where a key is, or where it belongs.
     fn find(&self, key: &[u8]) -> Result<Position, Position> {
-        let after = self.chunks.partition_point(|chunk| *chunk[0].key <= *key);
-        let Some(chunk) = after.checked_sub(1) else { return Err(Position { chunk: 0, slot: 0 }) };
-        let slot = self.chunks[chunk].binary_search_by(|entry| (*entry.key).cmp(key));
+        let (mut low, mut high) = (0, self.firsts.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.firsts[middle].is_at_or_before(key, &self.chunks[middle]) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(chunk) = low.checked_sub(1) else { return Err(Position { chunk: 0, slot: 0 }) };
+        let slot = self.chunks[chunk].find(key);
         slot.map(|slot| Position { chunk, slot }).map_err(|slot| Position { chunk, slot })
     }
 
@@ -253,28 +266,44 @@ impl Index {
     fn insert(&mut self, at: Position, entry: Entry) {
         self.keys += 1;
         let created = Info { live: 1, stale: 0, changed: entry.head.main };
-        let Position { chunk, slot } = at;
-        let Some(entries) = self.chunks.get_mut(chunk) else {
-            self.chunks.push(vec![entry]);
-            self.info.push(created);
-            return;
-        };
-        if entries.len() < CHUNK_KEYS_MAX {
-            entries.insert(slot, entry);
-            let info = &mut self.info[chunk];
-            info.live += 1;
-            info.changed = created.changed;
-        } else if slot == entries.len() {
+        let Position { mut chunk, mut slot } = at;
+        match self.chunks.get(chunk).map(Chunk::len) {
+            None => return self.insert_chunk(chunk, Chunk::new(vec![entry]), created),
             // Keys that come in ascending order leave full chunks behind.
-            self.chunks.insert(chunk + 1, vec![entry]);
-            self.info.insert(chunk + 1, created);
-        } else {
-            entries.insert(slot, entry);
-            let upper = entries.split_off(CHUNK_KEYS_MAX / 2);
-            self.info[chunk] = describe(entries, created.changed);
-            self.info.insert(chunk + 1, describe(&upper, created.changed));
-            self.chunks.insert(chunk + 1, upper);
+            Some(CHUNK_KEYS_MAX) if slot == CHUNK_KEYS_MAX => {
+                return self.insert_chunk(chunk + 1, Chunk::new(vec![entry]), created);
+            }
+            Some(CHUNK_KEYS_MAX) => {
+                self.split(chunk);
+                if slot > CHUNK_KEYS_MAX / 2 {
+                    (chunk, slot) = (chunk + 1, slot - CHUNK_KEYS_MAX / 2);
+                }
+            }
+            Some(_) => {}
         }
+        self.chunks[chunk].insert(slot, entry);
+        if slot == 0 {
+            self.firsts[chunk] = First::of(&self.chunks[chunk]);
+        }
+        let info = &mut self.info[chunk];
+        info.live += 1;
+        info.changed = created.changed;
+    }
+
+    /// Cuts a full chunk into halves.
+    fn split(&mut self, at: usize) {
+        let lower = &mut self.chunks[at];
+        let upper = lower.split_off(CHUNK_KEYS_MAX / 2);
+        let changed = self.info[at].changed;
+        self.info[at] = describe(lower.entries(), changed);
+        let info = describe(upper.entries(), changed);
+        self.insert_chunk(at + 1, upper, info);
+    }
+
+    fn insert_chunk(&mut self, at: usize, chunk: Chunk, info: Info) {
+        self.firsts.insert(at, First::of(&chunk));
+        self.chunks.insert(at, chunk);
+        self.info.insert(at, info);
     }
 }
 

@@ -7,7 +7,11 @@ use api::ids::Revision;
 use bytes::Bytes;
 use storage::schema::revision::Record;
 
-use super::{CHUNK_KEYS_FILL, Entry, Index, Version, describe};
+use super::{
+    CHUNK_KEYS_FILL, Entry, Index, Version,
+    chunk::{Chunk, hint},
+    describe,
+};
 
 /// An index under construction.
 #[derive(Default)]
@@ -64,13 +68,7 @@ impl Loader {
 
     /// The positions of the records, by key and then by revision.
     fn sorted(&self) -> Vec<usize> {
-        let prefix = |entry: &Entry| {
-            let rest = &entry.key[self.common..];
-            let mut bytes = [0; 8];
-            let len = rest.len().min(8);
-            bytes[..len].copy_from_slice(&rest[..len]);
-            u64::from_be_bytes(bytes)
-        };
+        let prefix = |entry: &Entry| hint(&entry.key[self.common..]);
         let mut order: Vec<(u64, usize)> =
             self.entries.iter().enumerate().map(|(at, entry)| (prefix(entry), at)).collect();
         order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
@@ -89,7 +87,7 @@ impl Index {
         // No key was created or deleted after the newest version of any.
         let changed = chunk.iter().map(|entry| entry.head.main).max().unwrap_or(0);
         self.keys += chunk.len();
-        self.info.push(describe(&chunk, changed));
-        self.chunks.push(chunk);
+        let info = describe(&chunk, changed);
+        self.insert_chunk(self.chunks.len(), Chunk::new(chunk), info);
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use api::range::KeyRange;
+use storage::schema::revision::Record;
 
 use super::*;
 
@@ -15,6 +16,17 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % bound as u64) as usize
+    }
+}
+
+/// Keys of several kinds: short, with a long common part, some that differ only in zeros at the end,
+/// and some alike for longer than what stands beside a chunk.
+fn key(number: usize) -> Vec<u8> {
+    match number % 5 {
+        0 | 1 => format!("{number:05}").into_bytes(),
+        2 => format!("{:03}{}", number % 500, "\0".repeat(number % 10)).into_bytes(),
+        3 => format!("/registry/{}{number:05}", "long/".repeat(12)).into_bytes(),
+        _ => format!("/registry/{}", "long/".repeat(number / 40)).into_bytes(),
     }
 }
 
@@ -66,15 +78,14 @@ fn counted(index: &Index, bounds: &Bounds, main: i64, walk_max: usize) -> usize 
 
 fn check(index: &Index, model: &Model, random: &mut Random, oldest: i64, newest: i64) {
     for (chunk, info) in index.chunks.iter().zip(&index.info) {
-        assert!(!chunk.is_empty() && chunk.len() <= CHUNK_KEYS_MAX);
-        assert_eq!(*info, describe(chunk, info.changed));
+        assert!(chunk.len() > 0 && chunk.len() <= CHUNK_KEYS_MAX);
+        assert_eq!(*info, describe(chunk.entries(), info.changed));
     }
-    let keys = index.chunks.iter().flatten().map(|entry| &entry.key);
+    let keys = index.chunks.iter().flat_map(Chunk::entries).map(|entry| &entry.key);
     assert!(keys.clone().is_sorted_by(|a, b| a < b));
     assert_eq!(index.keys(), keys.count());
     for _ in 0..20 {
-        let key = |random: &mut Random| format!("{:05}", random.below(5000)).into_bytes();
-        let (start, end) = (key(random), key(random));
+        let (start, end) = (key(random.below(5000)), key(random.below(5000)));
         let range = match random.below(4) {
             0 => KeyRange::From(start.into()),
             1 => KeyRange::Single(start.into()),
@@ -101,7 +112,7 @@ fn agrees_with_a_plain_map() {
     for round in 0..30 {
         for _ in 0..400 {
             main += 1;
-            let key = format!("{:05}", random.below(5000)).into_bytes();
+            let key = key(random.below(5000));
             let revision = Revision { main, sub: 0 };
             let history = model.entry(key.clone()).or_default();
             let live = history.last().is_some_and(|(_, live)| *live);
@@ -126,12 +137,65 @@ fn agrees_with_a_plain_map() {
     }
 }
 
+/// The index that is loaded from every version of another, as the revision bucket has them.
+fn load(index: &Index) -> (Index, Vec<(i64, Bytes)>) {
+    let mut versions: Vec<(Version, i64, &Entry)> = Vec::new();
+    for entry in index.chunks.iter().flat_map(Chunk::entries) {
+        versions.extend(entry.older().iter().map(|version| (*version, 0, entry)));
+        versions.push((entry.head, entry.lease, entry));
+    }
+    versions.sort_by_key(|(version, ..)| version.revision());
+    let mut loader = Loader::default();
+    for (version, lease, entry) in versions {
+        let (key, create_revision) = (&entry.key[..], version.create);
+        let record = Record { key, create_revision, version: version.version, lease };
+        loader.add(version.revision(), version.deleted, &record);
+    }
+    loader.finish()
+}
+
+/// Everything that is known of every key.
+fn contents(index: &Index) -> Vec<(Box<[u8]>, Version, i64, Vec<Version>)> {
+    let entries = index.chunks.iter().flat_map(Chunk::entries);
+    let parts =
+        |entry: &Entry| (entry.key.clone(), entry.head, entry.lease, entry.older().to_vec());
+    entries.map(parts).collect()
+}
+
+#[test]
+fn a_loaded_index_is_the_same() {
+    let mut random = Random(7);
+    let mut index = Index::default();
+    for main in 2..12_000 {
+        let (key, revision) = (key(random.below(5000)), Revision { main, sub: 0 });
+        match random.below(4) {
+            0 => drop(index.delete(&key, revision)),
+            _ => drop(index.put(&key, revision, random.below(2) as i64)),
+        }
+    }
+    let (loaded, attached) = load(&index);
+    assert_eq!(contents(&loaded), contents(&index));
+    assert_eq!(loaded.keys(), index.keys());
+    assert!(loaded.chunks.len() > 3);
+    let expected: Vec<(i64, Bytes)> = contents(&index)
+        .into_iter()
+        .filter(|(_, head, lease, _)| *lease != 0 && !head.deleted)
+        .map(|(key, _, lease, _)| (lease, Bytes::from(key)))
+        .collect();
+    assert!(!expected.is_empty());
+    assert_eq!(attached, expected);
+    for number in 0..5000 {
+        let head = |index: &Index| index.get(&key(number)).map(|entry| entry.head);
+        assert_eq!(head(&loaded), head(&index));
+    }
+}
+
 #[test]
 fn ascending_keys_leave_full_chunks() {
     let mut index = Index::default();
     for number in 0..2000_i64 {
         index.put(&number.to_be_bytes(), Revision { main: number + 2, sub: 0 }, 0);
     }
-    let lens: Vec<usize> = index.chunks.iter().map(Vec::len).collect();
+    let lens: Vec<usize> = index.chunks.iter().map(Chunk::len).collect();
     assert_eq!(lens, [512, 512, 512, 464]);
 }

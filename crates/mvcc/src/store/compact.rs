@@ -10,7 +10,7 @@
 //!   the compaction begins again when the store is opened.
 //! - One runs and at most one waits: those that wait are joined, the highest counts.
 
-use std::sync::atomic::Ordering;
+use std::{iter::Peekable, sync::atomic::Ordering};
 
 use api::ids::Revision;
 use bytes::Bytes;
@@ -24,7 +24,10 @@ use super::{
     Store,
     hash::{HashKv, Hasher, Kept},
 };
-use crate::ReadError;
+use crate::{
+    ReadError,
+    runs::{Merge, Runs},
+};
 
 /// Locks of the index taken in one step: about a million keys when nothing is to be removed.
 const LOCKS_MAX: usize = 128;
@@ -66,8 +69,6 @@ struct Job {
     phase: Phase,
     /// Its hash, once known.
     hash: Option<HashKv>,
-    /// Removed from the index and not from the backend yet; sorted once the index is done.
-    removed: Vec<Removed>,
 }
 
 enum Phase {
@@ -75,10 +76,10 @@ enum Phase {
     Keep(Kept),
     /// Hashing, from this revision on.
     Hash(Hasher, Revision),
-    /// Removing from the index, from this key on.
-    Index(Bytes),
-    /// Deleting from the backend, from this place in `removed` on.
-    Delete(usize),
+    /// Removing from the index, from this key on; what has been removed from it so far.
+    Index(Bytes, Runs<Removed>),
+    /// Deleting from the backend what is left of that.
+    Delete(Peekable<Merge<Removed>>),
 }
 
 /// A revision that goes, packed.
@@ -87,6 +88,13 @@ struct Removed {
     main: i64,
     sub: u32,
     deleted: bool,
+}
+
+impl Phase {
+    /// The beginning of removing.
+    fn of_index() -> Phase {
+        Phase::Index(Bytes::new(), Runs::new())
+    }
 }
 
 impl State {
@@ -152,25 +160,24 @@ impl Store {
                 Some(next) => *from = next,
                 None => {
                     job.hash = Some(hasher.finish());
-                    job.phase = Phase::Index(Bytes::new());
+                    job.phase = Phase::of_index();
                 }
             },
-            Phase::Index(from) => {
-                match self.compact_index(from, revision, batch_limit, &mut job.removed) {
+            Phase::Index(from, removed) => {
+                match self.compact_index(from, revision, batch_limit, removed) {
                     Some(next) => *from = next,
                     None => {
-                        job.removed.sort_unstable();
-                        job.phase = Phase::Delete(0);
+                        let removed = std::mem::replace(removed, Runs::new());
+                        job.phase = Phase::Delete(removed.merge().peekable());
                     }
                 }
             }
-            Phase::Delete(done) => {
-                for gone in job.removed.iter().skip(*done).take(batch_limit) {
+            Phase::Delete(removed) => {
+                for gone in removed.by_ref().take(batch_limit) {
                     let revision = Revision { main: gone.main, sub: i64::from(gone.sub) };
                     out.extend(key::delete(revision, gone.deleted));
                 }
-                *done += batch_limit;
-                if *done >= job.removed.len() {
+                if removed.peek().is_none() {
                     out.push(meta::put_finished_compact(revision));
                     self.finish(job.hash);
                     *running = None;
@@ -196,9 +203,9 @@ impl Store {
         queue.running = Some(request.revision);
         let phase = match request.hashed {
             true => Phase::Keep(Kept::of_compaction(request.revision, request.previous)),
-            false => Phase::Index(Bytes::new()),
+            false => Phase::of_index(),
         };
-        Ok(Some(Job { request, phase, hash: None, removed: Vec::new() }))
+        Ok(Some(Job { request, phase, hash: None }))
     }
 
     fn more_or_done(&self) -> Compaction {
@@ -222,7 +229,7 @@ impl Store {
         from: &[u8],
         main: i64,
         limit: usize,
-        removed: &mut Vec<Removed>,
+        removed: &mut Runs<Removed>,
     ) -> Option<Bytes> {
         let enough = removed.len() + limit;
         let mut next = Bytes::copy_from_slice(from);

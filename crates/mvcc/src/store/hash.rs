@@ -6,7 +6,7 @@
 //! not matter how far a compaction has come. A hash made by a compaction (see `compact`) takes the
 //! compact revision before; the newest of these are kept and answered as they are.
 
-use std::{ops::ControlFlow, sync::atomic::Ordering};
+use std::{iter::Peekable, ops::ControlFlow, sync::atomic::Ordering};
 
 use api::{event::EventKind, ids::Revision};
 use parking_lot::RwLock;
@@ -20,6 +20,7 @@ use crate::{
     ReadError,
     index::{Bounds, Index},
     raw::Parts,
+    runs::{Merge, Runs},
 };
 
 /// Hashes of compactions that are kept.
@@ -49,7 +50,7 @@ impl Store {
             let current = self.revision();
             let compacted = self.compact_revision();
             if revision < 0 {
-                return Ok(Hasher::new(revision, compacted, Vec::new()).finish());
+                return Ok(Hasher::new(revision, compacted, Runs::new()).finish());
             }
             let at = self.resolve(revision, current)?;
             let hash = self.hash_at(at, compacted)?;
@@ -155,9 +156,9 @@ pub(super) struct Kept {
     /// Whether a delete at `at` itself counts as being there: it does for a compaction.
     counts_deletes: bool,
     any: bool,
-    found: Vec<Revision>,
+    found: Runs<Revision>,
     /// What the compaction has left.
-    left: Vec<Revision>,
+    left: Runs<Revision>,
     rest: Option<Bounds>,
 }
 
@@ -169,8 +170,8 @@ impl Kept {
             compacted,
             counts_deletes: false,
             any: false,
-            found: Vec::new(),
-            left: Vec::new(),
+            found: Runs::new(),
+            left: Runs::new(),
             rest: Some(Bounds::all()),
         }
     }
@@ -188,11 +189,13 @@ impl Kept {
             let old = |main| entry.at(main).filter(|version| version.main <= compacted);
             self.any |= entry.at(self.at).is_some()
                 || (self.counts_deletes && entry.is_deleted_at(self.at));
-            self.found.extend(old(self.at).map(|version| version.revision()));
+            if let Some(version) = old(self.at) {
+                self.found.push(version.revision());
+            }
             if self.any {
-                self.left = Vec::new();
-            } else {
-                self.left.extend(old(compacted).map(|version| version.revision()));
+                self.left = Runs::new();
+            } else if let Some(version) = old(compacted) {
+                self.left.push(version.revision());
             }
             ControlFlow::Continue(())
         });
@@ -203,8 +206,7 @@ impl Kept {
     pub(super) fn hasher(&mut self) -> Hasher {
         debug_assert!(self.rest.is_none(), "the whole index is walked first");
         let kept = if self.any { &mut self.found } else { &mut self.left };
-        kept.sort_unstable();
-        Hasher::new(self.at, self.compacted, std::mem::take(kept))
+        Hasher::new(self.at, self.compacted, std::mem::replace(kept, Runs::new()))
     }
 }
 
@@ -214,13 +216,13 @@ pub(super) struct Hasher {
     at: i64,
     compacted: i64,
     /// Ascending; consumed as revisions pass.
-    kept: std::iter::Peekable<std::vec::IntoIter<Revision>>,
+    kept: Peekable<Merge<Revision>>,
 }
 
 impl Hasher {
-    fn new(at: i64, compacted: i64, kept: Vec<Revision>) -> Hasher {
+    fn new(at: i64, compacted: i64, kept: Runs<Revision>) -> Hasher {
         let crc = crc32c::crc32c(Bucket::Key.name().as_bytes());
-        Hasher { crc, at, compacted, kept: kept.into_iter().peekable() }
+        Hasher { crc, at, compacted, kept: kept.merge().peekable() }
     }
 
     fn add(&mut self, revision: Revision, key: &[u8], value: &[u8]) {

@@ -3,19 +3,17 @@
 //! Random transactions, compactions, flushes, crashes and reopenings; after each few of them random
 //! reads at random revisions with random options, counts and history, all compared.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod naive;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use api::{
-    event::EventKind,
-    ids::{LeaseId, Revision},
-    kv::KeyValue,
-    range::KeyRange,
-};
+use api::{ids::LeaseId, range::KeyRange};
 use bytes::Bytes;
 use common::Member;
-use mvcc::{RangeAnswer, RangeQuery, ReadError, RecentLimits, SortOrder, SortTarget};
+use mvcc::{RangeQuery, ReadError, RecentLimits, SortOrder, SortTarget};
+use naive::{Action, Entry, Model, Outcome, outcome};
 use storage::{
     engine::{LmdbBackend, LmdbOptions},
     mem::MemBackend,
@@ -39,178 +37,6 @@ impl Random {
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
-}
-
-/// A change: a delete has a key-value with only the key.
-#[derive(Clone, Debug)]
-struct Change {
-    revision: Revision,
-    kind: EventKind,
-    kv: KeyValue,
-}
-
-/// One entry of the log, to be applied again after a crash.
-#[derive(Clone, Debug)]
-enum Entry {
-    Txn(Vec<Action>),
-    Compact(i64),
-}
-
-#[derive(Clone, Debug)]
-enum Action {
-    Put(Bytes, Bytes, i64),
-    Delete(KeyRange),
-}
-
-/// The naive store.
-#[derive(Clone)]
-struct Model {
-    history: Vec<Change>,
-    revision: i64,
-    compacted: i64,
-}
-
-impl Model {
-    fn new() -> Model {
-        Model { history: Vec::new(), revision: 1, compacted: -1 }
-    }
-
-    /// The key-values at a main revision.
-    fn state(&self, main: i64) -> BTreeMap<Bytes, KeyValue> {
-        let mut state = BTreeMap::new();
-        for change in self.history.iter().filter(|change| change.revision.main <= main) {
-            match change.kind {
-                EventKind::Put => state.insert(change.kv.key.clone(), change.kv.clone()),
-                EventKind::Delete => state.remove(&change.kv.key),
-            };
-        }
-        state
-    }
-
-    fn apply(&mut self, actions: &[Action]) {
-        let main = self.revision + 1;
-        let mut state = self.state(self.revision);
-        let mut sub = 0;
-        let mut record = |kind, kv| {
-            self.history.push(Change { revision: Revision { main, sub }, kind, kv });
-            sub += 1;
-        };
-        for action in actions {
-            match action {
-                Action::Put(key, value, lease) => {
-                    let before = state.get(key);
-                    let kv = KeyValue {
-                        key: key.clone(),
-                        create_revision: before.map_or(main, |kv| kv.create_revision),
-                        mod_revision: main,
-                        version: before.map_or(1, |kv| kv.version + 1),
-                        value: value.clone(),
-                        lease: *lease,
-                    };
-                    state.insert(key.clone(), kv.clone());
-                    record(EventKind::Put, kv);
-                }
-                Action::Delete(range) => {
-                    let keys: Vec<Bytes> =
-                        state.keys().filter(|key| range.contains(key)).cloned().collect();
-                    for key in keys {
-                        state.remove(&key);
-                        record(EventKind::Delete, KeyValue { key, ..KeyValue::default() });
-                    }
-                }
-            }
-        }
-        if sub > 0 {
-            self.revision = main;
-        }
-    }
-
-    fn compact(&mut self, revision: i64) -> Result<(), Outcome> {
-        if revision <= self.compacted {
-            return Err(Outcome::Compacted);
-        }
-        if revision > self.revision {
-            return Err(Outcome::Future);
-        }
-        self.compacted = revision;
-        Ok(())
-    }
-
-    fn range(&self, q: &RangeQuery) -> Result<RangeAnswer, Outcome> {
-        if q.revision > self.revision {
-            return Err(Outcome::Future);
-        }
-        let at = if q.revision <= 0 { self.revision } else { q.revision };
-        if at < self.compacted {
-            return Err(Outcome::Compacted);
-        }
-        let mut kvs: Vec<KeyValue> =
-            self.state(at).into_values().filter(|kv| q.range.contains(&kv.key)).collect();
-        let mut answer =
-            RangeAnswer { count: kvs.len() as i64, revision: self.revision, ..Default::default() };
-        if q.count_only {
-            return Ok(answer);
-        }
-        let filtered =
-            [q.min_mod_revision, q.max_mod_revision, q.min_create_revision, q.max_create_revision]
-                != [0; 4];
-        let limit = usize::try_from(q.limit).ok().filter(|limit| *limit > 0);
-        if let (Some(limit), SortOrder::None, false) = (limit, q.order, filtered) {
-            kvs.truncate(limit.saturating_add(1));
-        }
-        kvs.retain(|kv| {
-            (q.max_mod_revision == 0 || kv.mod_revision <= q.max_mod_revision)
-                && (q.min_mod_revision == 0 || kv.mod_revision >= q.min_mod_revision)
-                && (q.max_create_revision == 0 || kv.create_revision <= q.max_create_revision)
-                && (q.min_create_revision == 0 || kv.create_revision >= q.min_create_revision)
-        });
-        kvs.sort_by(|a, b| {
-            let order = match q.target {
-                SortTarget::Key => a.key.cmp(&b.key),
-                SortTarget::Version => a.version.cmp(&b.version),
-                SortTarget::Create => a.create_revision.cmp(&b.create_revision),
-                SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
-                SortTarget::Value => a.value.cmp(&b.value),
-            };
-            if q.order == SortOrder::Descend { order.reverse() } else { order }
-        });
-        if let Some(limit) = limit {
-            answer.more = kvs.len() > limit;
-            kvs.truncate(limit);
-        }
-        for kv in kvs.iter_mut().filter(|_| q.keys_only) {
-            kv.value.clear();
-            if q.target != SortTarget::Value {
-                kv.lease = 0;
-            }
-        }
-        answer.kvs = kvs.iter().map(KeyValue::to_raw).collect();
-        Ok(answer)
-    }
-
-    /// The change of the same key before this one, if it left the key existing and is not compacted.
-    fn before(&self, change: &Change) -> Option<Revision> {
-        let earlier = self.history.iter().filter(|earlier| {
-            earlier.kv.key == change.kv.key && earlier.revision < change.revision
-        });
-        let last = earlier.last().filter(|earlier| earlier.kind == EventKind::Put)?;
-        let replaced_by = change.revision.main;
-        (replaced_by > self.compacted).then_some(last.revision)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    Compacted,
-    Future,
-}
-
-fn outcome<T>(result: Result<T, ReadError>) -> Result<T, Outcome> {
-    result.map_err(|error| match error {
-        ReadError::Compacted => Outcome::Compacted,
-        ReadError::Future => Outcome::Future,
-        ReadError::Storage(error) => panic!("{error}"),
-    })
 }
 
 /// A member and its model, with the log that both applied.
