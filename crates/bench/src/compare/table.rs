@@ -120,7 +120,7 @@ impl Row {
     }
 }
 
-/// The table as text. `±` is the distance between the rounds' extremes as a share of the median.
+/// The table as text. The spread is the distance between the rounds' extremes as a share of the median.
 pub(crate) fn text(servers: &[String], rows: &[Row]) -> String {
     let mut out = format!("{:<16} {:<28}", "workload", "figure, median of rounds");
     for server in servers {

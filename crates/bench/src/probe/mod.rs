@@ -77,7 +77,7 @@ pub(crate) struct Costs {
     pub(crate) write_bytes_per_op: Option<f64>,
     /// Syncs of the write-ahead log.
     pub(crate) wal_syncs: Option<f64>,
-    /// Operations per sync of the write-ahead log.
+    /// Operations per sync of the write-ahead log; unknown when there was none.
     pub(crate) ops_per_wal_sync: Option<f64>,
     /// Mean time of such a sync, milliseconds.
     pub(crate) wal_sync_ms: Option<f64>,
@@ -111,8 +111,10 @@ pub(crate) fn costs(
         other_cores: machine.map(|busy| ratio(busy.saturating_sub(ours).as_secs_f64(), seconds)),
         write_bytes_per_op: written.map(|bytes| ratio(bytes as f64, ops)),
         wal_syncs: syncs,
-        ops_per_wal_sync: syncs.map(|count| ratio(ops, count)),
-        wal_sync_ms: disk.map(|d| ratio(d.wal_sync_seconds * 1e3, d.wal_syncs)),
+        ops_per_wal_sync: syncs.filter(|count| *count > 0.0).map(|count| ratio(ops, count)),
+        wal_sync_ms: disk
+            .filter(|d| d.wal_syncs > 0.0)
+            .map(|d| ratio(d.wal_sync_seconds * 1e3, d.wal_syncs)),
         backend_commits: disk.map(|d| d.backend_commits),
         memory,
     }
@@ -150,6 +152,16 @@ mod tests {
         assert_eq!(costs.wal_syncs, Some(50.0));
         assert_eq!(costs.ops_per_wal_sync, Some(200.0));
         assert!((costs.wal_sync_ms.expect("set") - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_load_without_syncs_has_no_rate_of_them() {
+        let before = reading(0, 0, 0, 0, 5.0);
+        let costs = costs(&before, &before, 10, Duration::from_secs(1), None);
+        assert_eq!(
+            (costs.wal_syncs, costs.ops_per_wal_sync, costs.wal_sync_ms),
+            (Some(0.0), None, None)
+        );
     }
 
     #[test]
