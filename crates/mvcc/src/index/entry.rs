@@ -103,9 +103,18 @@ impl Entry {
         self.newest_at(main).filter(|version| !version.deleted)
     }
 
-    /// Whether a delete at main revision `main` itself is what the key is there.
-    pub(crate) fn is_deleted_at(&self, main: i64) -> bool {
-        self.newest_at(main).is_some_and(|version| version.deleted && version.main == main)
+    /// Whether the key was deleted at main revision `main` itself, put again or not.
+    pub(crate) fn is_deleted_in(&self, main: i64) -> bool {
+        let older = self.older();
+        let from = older.partition_point(|version| version.main < main);
+        let since = older[from..].iter().chain([&self.head]);
+        since.take_while(|version| version.main == main).any(|version| version.deleted)
+    }
+
+    /// What etcd's hash takes for the newest version at main revision `main`: it does not count a
+    /// put that follows a delete of the key in the same transaction.
+    pub(crate) fn hashed_at(&self, main: i64) -> Option<&Version> {
+        self.at(main).filter(|version| version.main < main || !self.is_deleted_in(main))
     }
 
     fn newest_at(&self, main: i64) -> Option<&Version> {
@@ -192,6 +201,21 @@ mod tests {
         assert_eq!(entry.before(rev(8)), None);
         assert_eq!(entry.before(rev(9)), Some(rev(8)));
         assert_eq!(std::mem::size_of::<Entry>(), 64);
+    }
+
+    #[test]
+    fn a_put_after_a_delete_in_one_transaction_is_not_hashed() {
+        let mut entry = Entry::new(b"k"[..].into(), Version::put(rev(2), 2, 1), 0);
+        entry.push(Version::delete(rev(3)), 0);
+        entry.push(Version::put(Revision { main: 3, sub: 1 }, 3, 1), 0);
+        assert!(entry.is_deleted_in(3) && !entry.is_deleted_in(2) && !entry.is_deleted_in(4));
+        assert_eq!(entry.at(3).map(|version| version.sub), Some(1));
+        assert_eq!(entry.hashed_at(3), None);
+        assert_eq!(entry.hashed_at(4).map(|version| version.sub), Some(1));
+        entry.push(Version::put(rev(5), 3, 2), 0);
+        assert!(entry.is_deleted_in(3));
+        assert_eq!(entry.hashed_at(2).map(|version| version.main), Some(2));
+        assert_eq!(entry.hashed_at(3), None);
     }
 
     #[test]

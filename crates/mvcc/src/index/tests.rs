@@ -154,8 +154,11 @@ fn load(index: &Index) -> (Index, Vec<(i64, Bytes)>) {
     loader.finish()
 }
 
+/// Key, newest version, lease, older versions.
+type Contents = (Box<[u8]>, Version, i64, Vec<Version>);
+
 /// Everything that is known of every key.
-fn contents(index: &Index) -> Vec<(Box<[u8]>, Version, i64, Vec<Version>)> {
+fn contents(index: &Index) -> Vec<Contents> {
     let entries = index.chunks.iter().flat_map(Chunk::entries);
     let parts =
         |entry: &Entry| (entry.key.clone(), entry.head, entry.lease, entry.older().to_vec());

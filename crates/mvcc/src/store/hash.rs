@@ -186,9 +186,9 @@ impl Kept {
         let Some(bounds) = self.rest.take() else { return true };
         self.rest = index.read().walk(&bounds, LOCK_KEYS_MAX, |entry| {
             let compacted = self.compacted;
-            let old = |main| entry.at(main).filter(|version| version.main <= compacted);
-            self.any |= entry.at(self.at).is_some()
-                || (self.counts_deletes && entry.is_deleted_at(self.at));
+            let old = |main| entry.hashed_at(main).filter(|version| version.main <= compacted);
+            self.any |= entry.hashed_at(self.at).is_some()
+                || (self.counts_deletes && entry.is_deleted_in(self.at));
             if let Some(version) = old(self.at) {
                 self.found.push(version.revision());
             }
