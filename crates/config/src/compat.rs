@@ -232,7 +232,6 @@ mod tests {
             ("--cors=http://a:1", "--cors asks for origins to be checked"),
             ("--host-whitelist=a", "--host-whitelist asks for Host headers to be checked"),
             ("--metrics=extensive", "--metrics asks for the histogram of request times"),
-            ("--socket-reuse-port", "--socket-reuse-port asks for listeners with SO_REUSEPORT"),
         ];
         for (arg, text) in cases {
             assert_eq!(asked(&[arg]), [format!("{text}, which is not built yet")]);

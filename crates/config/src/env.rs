@@ -93,7 +93,10 @@ fn report_rest(
             on_command_line.insert(variable(flag.name));
         }
     }
-    for (key, value) in env.0.iter().filter(|(key, _)| key != VERSION && !used.contains(key)) {
+    for (key, value) in env.0.iter().filter(|(key, _)| !used.contains(key)) {
+        if key == VERSION && !value.is_empty() {
+            continue; // reported above
+        }
         if on_command_line.contains(key) {
             let notice = Notice::new(Severity::Fatal, SHADOWED).early();
             notices.push(notice.text("environment-variable", key.as_str()));

@@ -201,7 +201,11 @@ impl Decoder<'_> {
             }
             Kind::Gates(_) => self.gates = self.text(field, node),
             // Only its type matters: the value is forced.
-            Kind::Choices(..) => drop(self.text(field, node)),
+            Kind::Choices(..) => {
+                if !matches!(node, Node::Text(_)) {
+                    self.mismatch(field, node.json_kind(), "config.V2DeprecationEnum");
+                }
+            }
             Kind::Ignored | Kind::OlderName(_) | Kind::OlderGate(_) => {
                 unreachable!("fields::flat leaves older names out")
             }

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 /// The source address of packets that take the default route, IPv4 before IPv6. Nothing is sent.
 pub fn default_host() -> Result<String, String> {
     // Addresses reserved for documentation: only the default route leads there.
-    let routes = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    let routes = [("0.0.0.0:0", "203.0.113.1:9"), ("[::]:0", "[2001:db8::1]:9")];
     for (local, far) in routes {
         if let Ok(host) = source_address(local, far) {
             return Ok(host);

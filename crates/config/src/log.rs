@@ -86,6 +86,8 @@ pub enum Value {
     Text(String),
     /// A list of texts.
     Texts(Vec<String>),
+    /// A number.
+    Number(u64),
 }
 
 /// A line to be logged once the log is open: what parsing the configuration has to say.
@@ -120,6 +122,12 @@ impl Notice {
     /// Adds a field with a list of texts.
     pub fn texts(mut self, name: &'static str, values: Vec<String>) -> Notice {
         self.fields.push((name, Value::Texts(values)));
+        self
+    }
+
+    /// Adds a field with a number.
+    pub fn number(mut self, name: &'static str, value: u64) -> Notice {
+        self.fields.push((name, Value::Number(value)));
         self
     }
 
@@ -172,6 +180,7 @@ impl Logger {
             match value {
                 Value::Text(text) => line.text(name, text),
                 Value::Texts(texts) => line.texts(name, texts),
+                Value::Number(number) => line.raw(name, number),
             }
         }
         let (file, number) = (notice.caller.file(), notice.caller.line());

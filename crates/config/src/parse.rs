@@ -112,12 +112,12 @@ pub fn parse(
 /// and refuses what is not built. On `Err` everything is said and the process should end with that
 /// status.
 pub fn start(args: Vec<OsString>) -> Result<(Config, Logger), i32> {
-    let parsed =
-        parse(args, std::env::vars_os(), crate::host::default_host).map_err(Exit::report)?;
+    let parsed = parse(args.clone(), std::env::vars_os(), crate::host::default_host)
+        .map_err(Exit::report)?;
     let (config, notices) = (parsed.config, parsed.notices);
     let logger = match Logger::open(&config.log) {
         Ok(logger) => logger,
-        Err(error) => return Err(log_unopened(error).report()),
+        Err(error) => return Err(log_unopened(&args, error).report()),
     };
     let early = Logger::stderr();
     for notice in &notices {
@@ -125,19 +125,16 @@ pub fn start(args: Vec<OsString>) -> Result<(Config, Logger), i32> {
     }
     let asked = config.unsupported(config.is_initialized());
     if !asked.is_empty() {
-        for line in asked {
-            eprintln!("oxetcd: {line}");
-        }
-        return Err(1);
+        let lines = asked.iter().map(|line| format!("oxetcd: {line}\n")).collect();
+        return Err(Exit::bare(1, String::new(), lines).report());
     }
     logger.install();
     Ok((config, logger))
 }
 
 /// What etcd says when an output of the log cannot be opened.
-fn log_unopened(error: String) -> Exit {
-    let args: Vec<String> =
-        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+fn log_unopened(args: &[OsString], error: String) -> Exit {
+    let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut run =
         Run { config: Config::default(), notices: Vec::new(), log: None, log_ready: false };
     run.announce(&args);
@@ -295,7 +292,8 @@ impl Run {
         self.notices.push(notice);
     }
 
-    /// What etcd settles after all checks: the machine's address and the data dir.
+    /// What etcd settles after all checks: the machine's address, the data dir, and the usual value
+    /// of a count that is zero.
     fn settle(&mut self, host: Result<String, String>) {
         let used = self.config.adopt_default_host(host.as_deref().ok());
         match host {
@@ -313,6 +311,19 @@ impl Run {
             self.config.data_dir = format!("{}.etcd", self.config.name);
             let notice = Notice::new(Severity::Warn, "'data-dir' was empty; using default");
             self.notices.push(notice.text("data-dir", self.config.data_dir.as_str()));
+        }
+        let usual = Config::default();
+        if self.config.snapshot_count == 0 {
+            self.config.snapshot_count = usual.snapshot_count;
+            let notice = Notice::new(Severity::Info, "updating snapshot-count to default");
+            self.notices.push(notice.number("updated-snapshot-count", usual.snapshot_count));
+        }
+        if self.config.snapshot_catchup_entries == 0 {
+            let entries = usual.snapshot_catchup_entries;
+            self.config.snapshot_catchup_entries = entries;
+            let text = "updating snapshot catch-up entries to default";
+            let notice = Notice::new(Severity::Info, text);
+            self.notices.push(notice.number("updated-snapshot-catchup-entries", entries));
         }
     }
 

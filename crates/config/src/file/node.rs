@@ -44,6 +44,7 @@ impl Node {
             Node::Null => "null",
             Node::Bool(_) => "bool",
             Node::Integer(_) | Node::Float(_) => "number",
+            Node::Text(_) if self.as_bool().is_some() => "bool",
             Node::Text(_) => "string",
             Node::List(_) => "array",
             Node::Map(_) => "object",
@@ -134,6 +135,15 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
         Ok(Node::Integer(i128::from(value)))
+    }
+
+    // Beyond 64 bits Go has a float.
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Float(value as f64))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
+        Ok(Node::Float(value as f64))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {

@@ -142,6 +142,11 @@ fn type_errors_are_those_of_gos_decoder() {
             "string into Go struct field SocketOpts.Config.socket-options.reuse-port of type bool"
                 .to_string(),
         ),
+        (
+            "max-wals: 99999999999999999999",
+            format!("number 100000000000000000000 {field}.Config.max-wals of type uint"),
+        ),
+        ("max-wals: yes", format!("bool {field}.Config.max-wals of type uint")),
         ("- a", "array into Go value of type embed.configYAML".to_string()),
         ("abc", "string into Go value of type embed.configYAML".to_string()),
         // Keys are taken in the order of their bytes, whatever their order in the file.

@@ -60,7 +60,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Built(""),
     "Time that a ping may go unanswered before the connection is closed; 0 means no limit.";
     "socket-reuse-port", Kind::Bool(|c| &mut c.socket_reuse_port),
-    Status::Refused("listeners with SO_REUSEPORT"),
+    Status::Built(""),
     "Set SO_REUSEPORT on listeners, so that a port in use can be bound again.";
     "socket-reuse-address", Kind::Bool(|c| &mut c.socket_reuse_address),
     Status::Harmless("listeners always have SO_REUSEADDR"),

@@ -42,6 +42,7 @@ fn shown(notice: &Notice) -> String {
         let value = match value {
             crate::log::Value::Text(text) => format!("{text:?}"),
             crate::log::Value::Texts(texts) => format!("{texts:?}"),
+            crate::log::Value::Number(number) => number.to_string(),
         };
         line.push_str(&format!(" {name}={value}"));
     }
@@ -371,6 +372,22 @@ fn the_default_host_takes_the_place_of_localhost() {
 }
 
 #[test]
+fn counts_of_zero_become_the_usual_ones() {
+    let args = ["--name=n", "--data-dir=d", "--snapshot-count=0", "--snapshot-catchup-entries=0"];
+    let ran = run_on(&args, &[], Ok("10.1.2.3"));
+    assert_eq!(
+        ran.lines[2..],
+        [
+            "info updating snapshot-count to default updated-snapshot-count=10000",
+            "info updating snapshot catch-up entries to default \
+             updated-snapshot-catchup-entries=5000",
+        ]
+    );
+    let config = ran.config();
+    assert_eq!((config.snapshot_count, config.snapshot_catchup_entries), (10_000, 5_000));
+}
+
+#[test]
 fn lines_before_the_log_is_set_up_are_early() {
     let args = ["etcd", "--log-format=console", "--raft-write-timeout=1s", "--election-timeout=1"];
     let exit = parse(args.map(OsString::from), [], || Ok(String::new())).expect_err("an error");
@@ -406,4 +423,47 @@ fn a_word_that_is_no_text_is_refused() {
     let exit = parse(args, [], || Ok(String::new())).expect_err("an error");
     assert_eq!(exit.code, 2);
     assert!(exit.stderr.starts_with("argument is not valid UTF-8: \"--name=\u{fffd}\"\nUsage:"));
+}
+
+mod any_input {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let names: Vec<&str> = flags::all().map(|flag| flag.name).collect();
+        let value =
+            prop_oneof![any::<String>(), "[a-z0-9:/,=%\\[\\]@.?#-]{0,24}", "[-+_0-9xsmhn.]*"];
+        let flag = (prop::sample::select(names), value).prop_map(|(name, value)| {
+            // A file would be read.
+            if name == "config-file" { format!("--{name}=") } else { format!("--{name}={value}") }
+        });
+        prop::collection::vec(prop_oneof![4 => flag, 1 => any::<String>()], 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_command_line_panics(words in words()) {
+            let args = ["etcd".to_string()].into_iter().chain(words).map(OsString::from);
+            let args: Vec<OsString> =
+                args.filter(|arg| !arg.to_string_lossy().contains("config-file")).collect();
+            match parse(args, [], || Ok("10.0.0.1".to_string())) {
+                Ok(parsed) => drop(parsed.config.unsupported(false)),
+                Err(exit) => prop_assert!((0..3).contains(&exit.code)),
+            }
+        }
+
+        #[test]
+        fn no_file_panics(
+            key in prop::sample::select(flags::all().map(|flag| flag.name).collect::<Vec<_>>()),
+            value in prop_oneof![any::<String>(), "[a-z0-9:/,{}\\[\\]\"'. -]{0,24}"],
+        ) {
+            let mut config = Config::default();
+            if file::read(&format!("{key}: {value}\n"), &mut config).is_ok() {
+                drop(validate::check(&config, &mut Vec::new()));
+            }
+        }
+    }
 }
