@@ -14,6 +14,8 @@ pub mod members;
 pub mod members_removed;
 pub mod meta;
 pub mod revision;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 
