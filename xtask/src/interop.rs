@@ -16,14 +16,22 @@ use server::Server;
 /// Operations of the differential run here; `--ops 50000` is run by hand and before releases.
 const DIFFERENTIAL_OPS: &str = "6000";
 
-/// Runs everything; the first difference is an error.
-pub(crate) fn run() -> Result<()> {
+/// Runs everything, or only the named parts; the first difference is an error.
+pub(crate) fn run(parts: &[String]) -> Result<()> {
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let peers = Peers::fetch()?;
     sh(command("cargo").args(["build", "--release"]))?;
     let oxetcd = root().join("target/release/oxetcd");
-    clients(&peers, &oxetcd)?;
-    transcripts(&peers, &oxetcd)?;
-    differential(&peers, &oxetcd)
+    if wanted("clients") {
+        clients(&peers, &oxetcd)?;
+    }
+    if wanted("transcripts") {
+        transcripts(&peers, &oxetcd)?;
+    }
+    if wanted("differential") {
+        differential(&peers, &oxetcd)?;
+    }
+    Ok(())
 }
 
 /// The Python, Node and Rust clients against a member.

@@ -15,7 +15,8 @@ cargo xtask TASK
   ci                format, lint, tidy, generated code: what a machine checks besides tests
   tidy              layers, module docs, words that must not land, rows of COMPAT.md
   codegen [--check] write (or check) crates/api/src/generated
-  interop           tests with a real etcd, the real etcdctl and other languages' clients
+  interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
+                    clients, transcripts, differential
   peers             only fetch what interop needs, and print where it is";
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "tidy" => tidy::run(),
         "codegen" => ci::codegen(args.iter().any(|arg| arg == "--check")),
-        "interop" => interop::run(),
+        "interop" => interop::run(&args[1..]),
         "peers" => peers::Peers::fetch().map(|peers| println!("{peers:#?}")),
         _ => {
             eprintln!("{USAGE}");

@@ -18,14 +18,16 @@ enum Role {
 fn main() -> ExitCode {
     let (role, args) = role(std::env::args_os().collect());
     match role {
-        Role::Server => {
-            let program = OsString::from("etcd");
-            server::main(std::iter::once(program).chain(args).collect())
-        }
+        Role::Server => server::main(named("etcd", args)),
         Role::Ctl => not_built("etcdctl"),
         Role::Utl => not_built("etcdutl"),
-        Role::Bench => bench::main(args),
+        Role::Bench => bench::main(named("oxetcd bench", args)),
     }
+}
+
+/// Arguments with the program's name in front, as a tool expects its own.
+fn named(name: &str, args: Vec<OsString>) -> Vec<OsString> {
+    std::iter::once(OsString::from(name)).chain(args).collect()
 }
 
 /// The role, and the arguments that are left for it.

@@ -1,10 +1,6 @@
 //! From a data dir to the parts of a member: made new, or recovered (spec storage.md section 7).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
 use api::{
@@ -190,7 +186,7 @@ fn first_entries(settings: &Settings) -> Result<(HardState, Vec<api::raftpb::Ent
 /// The newest snapshot record of the log that the store has applied.
 fn newest_snapshot(
     fs: &Arc<dyn vfs::Fs>,
-    wal_dir: &PathBuf,
+    wal_dir: &Path,
     backend: &dyn Backend,
 ) -> Result<walpb::Snapshot> {
     let view = backend.read().context("failed to read the store")?;
@@ -198,7 +194,7 @@ fn newest_snapshot(
     let applied = applied.map_or(0, |(index, _)| index.0);
     let snapshots = Wal::valid_snapshots(&**fs, wal_dir).context("failed to read the WAL")?;
     let newest = snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
-    let Some(usable) = snapshots.into_iter().filter(|s| s.index <= applied).next_back() else {
+    let Some(usable) = snapshots.into_iter().rfind(|s| s.index <= applied) else {
         bail!(
             "database file (index {applied}) does not match with snapshot (index {newest}) of the WAL"
         )

@@ -156,7 +156,10 @@ fn normalise_token(token: &str) -> String {
     let digits = token.bytes().filter(u8::is_ascii_digit).count();
     let hex = token.bytes().all(|byte| byte.is_ascii_hexdigit());
     let decimal = digits == token.len();
-    if (hex && (13..=16).contains(&token.len()) && digits > 0) || (decimal && digits >= 16) {
+    if token.starts_with("0x")
+        || (hex && (13..=16).contains(&token.len()) && digits > 0)
+        || (decimal && digits >= 16)
+    {
         return "ID".to_owned();
     }
     if decimal && digits == 5 {

@@ -1,5 +1,5 @@
 //! The apply thread: runs committed entries through the state machine, in order, and hands out what
-//! comes of them. Between entries it takes the steps of a compaction.
+//! comes of them.
 
 use std::{
     sync::Arc,
@@ -47,13 +47,8 @@ impl ApplyLoop {
     /// Runs until [`ApplyEvent::Stop`].
     pub(crate) fn run(mut self, handle: &Handle, inbox: &Arc<Inbox<ApplyEvent>>) {
         let mut batch = Vec::new();
-        let mut step_at: Option<Instant> = None;
         loop {
-            let compacting = handle.shared.store.compacting().is_some();
-            if compacting {
-                step_at.get_or_insert_with(|| Instant::now() + handle.limits.compaction_pause);
-            }
-            inbox.drain(step_at, &mut batch);
+            inbox.drain(None, &mut batch);
             let mut stop = false;
             for event in batch.drain(..) {
                 match event {
@@ -63,10 +58,6 @@ impl ApplyLoop {
             }
             if stop {
                 return;
-            }
-            if step_at.is_some_and(|at| at <= Instant::now()) {
-                step_at = None;
-                self.compaction_step(handle);
             }
         }
     }
@@ -135,25 +126,9 @@ impl ApplyLoop {
         }
     }
 
-    fn compaction_step(&self, handle: &Handle) {
-        let store = &handle.shared.store;
-        let Some(revision) = store.compacting() else { return };
-        let mut ops = Vec::new();
-        let step = store.compaction_step(handle.limits.compaction_batch, &mut ops);
-        let step = step.unwrap_or_else(|error| fatal("failed to compact the store", &error));
-        if !ops.is_empty() {
-            self.store(handle, ops);
-        }
-        if step == mvcc::Compaction::Done {
-            handle.compactions.finish(revision);
-            tracing::info!("compact-revision" = revision, "finished scheduled compaction");
-        }
-    }
-
     fn carry_out(&self, handle: &Handle, effect: Effect) {
         match effect {
-            // The loop looks at the store for a compaction to take steps of.
-            Effect::Compact { .. } => {}
+            Effect::Compact { .. } => self.outlets.storage.push_always(StorageEvent::Compact),
             Effect::ConfChange(change) => handle.node.push_always(NodeEvent::ConfChange { change }),
             Effect::LeaderElected => promote(handle),
             Effect::RaiseNoSpace => {

@@ -1,4 +1,5 @@
-//! The storage thread: commits the window to the store every 100 ms, or at once when it is full.
+//! The storage thread: commits the window to the store every 100 ms, or at once when it is full,
+//! and takes the steps of a compaction in between.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,16 +12,19 @@ pub(crate) enum StorageEvent {
     Filled,
     /// The window has grown past its flush limit.
     Full,
+    /// A compaction was applied: remove what it drops.
+    Compact,
     /// Commit what there is and end the thread.
     Stop,
 }
 
-/// Runs until [`StorageEvent::Stop`]. Sleeps without a deadline while there is nothing to commit.
+/// Runs until [`StorageEvent::Stop`]. Sleeps without a deadline while there is nothing to do.
 pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<StorageEvent>>) {
     let mut batch = Vec::new();
     let mut flush_at: Option<Instant> = None;
+    let mut step_at = next_step(handle);
     loop {
-        inbox.drain(flush_at, &mut batch);
+        inbox.drain(earliest(flush_at, step_at), &mut batch);
         let mut flush_now = false;
         let mut stop = false;
         for event in batch.drain(..) {
@@ -29,17 +33,61 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<StorageEvent>>) {
                     flush_at.get_or_insert_with(|| Instant::now() + handle.limits.flush_interval);
                 }
                 StorageEvent::Full => flush_now = true,
+                StorageEvent::Compact => {
+                    // The first step waits for the mark of the compaction to be in the store.
+                    flush_now = true;
+                    step_at = next_step(handle);
+                }
                 StorageEvent::Stop => stop = true,
             }
         }
-        let due = flush_at.is_some_and(|at| at <= Instant::now());
-        if due || flush_now || stop {
+        if flush_now || stop || is_due(flush_at) {
             flush_at = None;
             flush(handle);
         }
         if stop {
             return;
         }
+        if is_due(step_at) {
+            compaction_step(handle);
+            step_at = next_step(handle);
+        }
+    }
+}
+
+fn is_due(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at <= Instant::now())
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// When to take the next step of a compaction, if one is under way.
+fn next_step(handle: &Handle) -> Option<Instant> {
+    let compacting = handle.shared.store.compacting().is_some();
+    compacting.then(|| Instant::now() + handle.limits.compaction_pause)
+}
+
+/// Removes one batch of revisions. What it removes is committed with, or after, the entry that
+/// scheduled the compaction; the last step commits at once, for those who wait.
+fn compaction_step(handle: &Handle) {
+    let store = &handle.shared.store;
+    let Some(revision) = store.compacting() else { return };
+    let mut ops = Vec::new();
+    let step = store.compaction_step(handle.limits.compaction_batch, &mut ops);
+    let step = step.unwrap_or_else(|error| fatal("failed to compact the store", &error));
+    let done = step == mvcc::Compaction::Done;
+    if done || !ops.is_empty() {
+        handle.window.append_background(ops);
+        flush(handle);
+    }
+    if done {
+        handle.compactions.finish(revision);
+        tracing::info!("compact-revision" = revision, "finished scheduled compaction");
     }
 }
 

@@ -13,7 +13,7 @@ use apply::{Response as Applied, quota, txn, validate};
 use mvcc::RangeQuery;
 use tonic::{Request, Response, Status};
 
-use super::{Services, maintenance::flush, range_stream::RangeStream};
+use super::{Services, range_stream::RangeStream};
 use crate::{handle::Handle, status::Failure};
 
 /// Answers with more keys than this are assembled off the threads that serve connections.
@@ -111,7 +111,6 @@ impl Kv for Services {
             Applied::Compaction(mut response) => {
                 if physical {
                     self.0.compactions.wait(revision).await;
-                    flush(&self.0).await?;
                 }
                 response.header = Some(self.0.header(0));
                 Ok(Response::new(response))

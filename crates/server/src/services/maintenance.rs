@@ -138,16 +138,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::Stopped.into()))
 }
 
-/// Brings the backend up to what is applied, for those who must find it there.
-pub(crate) async fn flush(handle: &Handle) -> Result<(), Failure> {
-    let handle = handle.clone();
-    blocking(move || {
-        storage_loop::flush(&handle);
-        Ok(())
-    })
-    .await
-}
-
 fn status(handle: &Handle) -> StatusResponse {
     let (allocated, in_use) = handle.progress.db_size();
     let leader = handle.progress.leader();
