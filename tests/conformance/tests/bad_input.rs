@@ -473,6 +473,35 @@ async fn a_put_and_an_open_deletion_of_one_key() -> Result<()> {
     assert_alive(&mut member, 7).await
 }
 
+/// A put that keeps the value of a key which the same transaction deletes: a real etcd looks for the
+/// value after the deletion and ends, so this is for our server alone.
+#[tokio::test]
+async fn keeping_the_value_of_a_key_that_is_just_deleted() -> Result<()> {
+    let mut member = Member::under_test(&[]).await;
+    if member.binary().kind() == Kind::Etcd {
+        return Ok(());
+    }
+    let mut client = member.client().await;
+    for (ignore_value, ignore_lease) in [(true, false), (false, true), (true, true)] {
+        client.put("b", "old").await?;
+        let key = "b".into();
+        let keep = pb::PutRequest { key, ignore_value, ignore_lease, ..Default::default() };
+        let keep = pb::RequestOp { request: Some(Request::RequestPut(keep)) };
+        // Whatever it answers, it must answer, and the same to the next.
+        if let Err(status) = client.txn(success(vec![delete("a", "\0"), keep])).await {
+            assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        }
+    }
+    let before = client.list("").await?;
+    member.kill();
+    member.restart().await?;
+    client = member.client().await;
+    assert_eq!(client.list("").await?, before, "the log tells another story");
+    client.put("alive", "yes").await?;
+    member.assert_sound();
+    Ok(())
+}
+
 /// An event in words.
 fn shown(event: &Event) -> String {
     let kv = decode_one(event.kv.as_ref().expect("an event has its key-value"));

@@ -403,36 +403,60 @@ async fn periodic_progress_is_sent_to_idle_watchers_that_asked() -> Result<()> {
     Ok(())
 }
 
+/// A put of `key`, as an operation of a transaction.
+fn put_op(key: &str, value: Bytes) -> pb::RequestOp {
+    let put = pb::PutRequest { key: key.to_owned().into(), value, ..Default::default() };
+    pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }
+}
+
 #[tokio::test]
 async fn large_messages_are_fragmented_when_asked() -> Result<()> {
     const LIMIT: usize = 2 << 20;
     let member = Member::under_test(&[]).await;
     let mut client = member.client().await;
-    let value = Bytes::from(vec![b'x'; 100 << 10]);
-    for i in 0..45 {
-        client.put(format!("k/{}", i % 10), value.clone()).await?;
-    }
-    let past = |fragment| pb::WatchCreateRequest {
-        start_revision: 2,
+    let watch = |fragment, start_revision| pb::WatchCreateRequest {
+        start_revision,
         fragment,
         prev_kv: true,
         ..watch_prefix("k/")
     };
-    let (mut stream, _) = WatchStream::create(&client, past(true)).await?;
-    let fragments = stream.until_event(46).await?;
-    assert!(fragments.len() > 3, "{} messages", fragments.len());
-    let (last, rest) = fragments.split_last().unwrap();
-    assert!(!last.fragment && rest.iter().all(|response| response.fragment));
-    for fragment in &fragments {
-        assert!(prost::Message::encoded_len(fragment) < LIMIT + (300 << 10));
-        assert_eq!(revision(&fragment.header), 46);
+    let (mut live, _) = WatchStream::create(&client, watch(true, 0)).await?;
+    let (mut live_whole, _) = WatchStream::create(&client, watch(false, 0)).await?;
+    // With the previous values the second revision alone is 2.8 MB.
+    let value = Bytes::from(vec![b'x'; 100_000]);
+    for _ in 0..2 {
+        let success = (0..14).map(|i| put_op(&format!("k/{i:02}"), value.clone())).collect();
+        client.txn(pb::TxnRequest { success, ..Default::default() }).await?;
     }
+    for i in 0..20 {
+        client.put(format!("k/{i:02}"), value.clone()).await?;
+    }
+    let last = 23;
 
-    let (mut stream, _) = WatchStream::create(&client, past(false)).await?;
-    let whole = stream.until_event(46).await?;
-    assert!(whole.iter().all(|response| !response.fragment));
-    assert_eq!(events(&whole), events(&fragments), "fragments hold the same events");
-    assert_eq!(whole.len(), 1);
+    let whole = live_whole.until_event(last).await?;
+    let (mut past, _) = WatchStream::create(&client, watch(true, 2)).await?;
+    let (mut past_whole, _) = WatchStream::create(&client, watch(false, 2)).await?;
+    for responses in [live.until_event(last).await?, past.until_event(last).await?] {
+        assert_eq!(events(&responses), events(&whole), "fragments hold the same events");
+        assert!(responses.iter().any(|response| response.fragment), "nothing is fragmented");
+        for (response, next) in responses.iter().zip(&responses[1..]) {
+            assert!(prost::Message::encoded_len(response) < LIMIT + 300_000);
+            // A revision goes on in the next message only after a fragment.
+            let end = mod_revision(response.events.last().unwrap());
+            let goes_on = end == mod_revision(&next.events[0]);
+            assert!(response.fragment || !goes_on, "revision {end} is split without a mark");
+            let same = revision(&response.header) == revision(&next.header);
+            assert!(same || !response.fragment, "fragments of one message have one header");
+        }
+        assert!(!responses.last().unwrap().fragment, "the last fragment has no mark");
+    }
+    for responses in [past_whole.until_event(last).await?, whole] {
+        assert!(responses.iter().all(|response| !response.fragment));
+        for (response, next) in responses.iter().zip(&responses[1..]) {
+            let end = mod_revision(response.events.last().unwrap());
+            assert!(end < mod_revision(&next.events[0]), "revision {end} is split");
+        }
+    }
     Ok(())
 }
 

@@ -45,6 +45,13 @@ pub const KNOWN: &[Known] = &[
         forgive: forgive_hash_revision,
     },
     Known {
+        name: "order of checks in a transaction",
+        reason: "3.5 looks at all puts first and then at all ranges, 3.6 at one operation after the \
+                 other, so the first error found may be another",
+        since: Some((3, 6)),
+        forgive: forgive_check_order,
+    },
+    Known {
         name: "remaining time",
         reason: "two clocks, read at different moments: seconds left may differ by 2",
         since: None,
@@ -140,6 +147,22 @@ fn forgive_hash_revision(op: &Op, older: &mut Answer, newer: &mut Answer) {
     let expected = if request.revision == 0 { current } else { request.revision };
     if older.hash_revision == 0 && newer.hash_revision == expected {
         older.hash_revision = expected;
+    }
+}
+
+/// Both fail; one because of a put, the other because of a range.
+fn forgive_check_order(op: &Op, older: &mut Answer, newer: &mut Answer) {
+    const OF_PUTS: &[&str] =
+        &["etcdserver: key not found", "etcdserver: requested lease not found"];
+    const OF_RANGES: &[&str] = &[
+        "etcdserver: mvcc: required revision is a future revision",
+        "etcdserver: mvcc: required revision has been compacted",
+    ];
+    let (Op::Txn(_), Answer::Error(put), Answer::Error(range)) = (op, &*older, &*newer) else {
+        return;
+    };
+    if OF_PUTS.contains(&put.message.as_str()) && OF_RANGES.contains(&range.message.as_str()) {
+        *older = newer.clone();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
 
 /// A connection to a server, with its standing watchers.
 pub struct Target {
+    url: String,
     client: Client,
     identity: Identity,
     followers: BTreeMap<usize, Follower>,
@@ -44,7 +45,8 @@ impl Target {
             raft_term: header.raft_term,
         };
         let streams_ranges = version >= (3, 7);
-        Ok(Target { client, identity, followers: BTreeMap::new(), streams_ranges })
+        let (url, followers) = (url.to_owned(), BTreeMap::new());
+        Ok(Target { url, client, identity, followers, streams_ranges })
     }
 
     /// Sends one step. An error is a server that does not answer, not an answer that is an error.
@@ -148,7 +150,9 @@ impl Target {
 
     async fn follow(&mut self, slot: usize, request: pb::WatchCreateRequest) -> Result<Answer> {
         self.followers.remove(&slot);
-        let (stream, created) = WatchStream::create(&self.client, request.clone()).await?;
+        // Its own connection: what it does not read between two gatherings may fill the window.
+        let client = Client::connect(&self.url).await?;
+        let (stream, created) = WatchStream::create(&client, request.clone()).await?;
         if !created.canceled {
             let (id, start) = (created.watch_id, request.start_revision);
             self.followers.insert(slot, Follower { stream, id, start });
