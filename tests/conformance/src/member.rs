@@ -160,11 +160,18 @@ impl Member {
 
     /// Panics when the log holds text of a crash.
     pub fn assert_sound(&mut self) {
-        let found = crash::find(&self.log()).map(str::to_owned);
-        if let Some(line) = found {
-            self.log_judged = true;
-            panic!("the server crashed: {line}\n{}", self.log_tail());
+        if let Some(crash) = self.take_crash() {
+            panic!("{crash}");
         }
+    }
+
+    /// The text of a crash in the log, if there is one; it is then no longer held against the test
+    /// that owns the member.
+    pub fn take_crash(&mut self) -> Option<String> {
+        let log = self.log();
+        let crash = crash::find(&log)?;
+        self.log_judged = true;
+        Some(format!("{} crashed:\n{crash}", self.binary.path().display()))
     }
 
     async fn spawn(&mut self) -> Result<()> {
@@ -223,8 +230,9 @@ impl Member {
 
     fn log_tail(&self) -> String {
         let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(40)..];
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.contains("\"level\":\"info\"")).collect();
+        let tail = &lines[lines.len().saturating_sub(20)..];
         format!("last lines of {}:\n{}", self.binary.path().display(), tail.join("\n"))
     }
 }

@@ -1,6 +1,6 @@
 //! The run: draws steps, sends each to both servers at once, compares.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::{
     generate::{Generator, Options},
@@ -25,11 +25,22 @@ pub struct Config {
 /// that broke.
 pub async fn run(left: &Binary, right: &Binary, config: &Config) -> Result<Summary> {
     let arguments = ["--unsafe-no-fsync"];
-    let mut members =
-        [Member::start(left, &arguments).await?, Member::start(right, &arguments).await?];
-    let versions = (left.version(), right.version());
-    let mut a = Target::connect(&members[0].client_url(), versions.0).await?;
-    let mut b = Target::connect(&members[1].client_url(), versions.1).await?;
+    let mut a = Member::start(left, &arguments).await?;
+    let mut b = Member::start(right, &arguments).await?;
+    let outcome = drive(&a, &b, config).await;
+    let crashes: Vec<String> =
+        [&mut a, &mut b].into_iter().filter_map(Member::take_crash).collect();
+    match outcome {
+        outcome if crashes.is_empty() => outcome,
+        Ok(summary) => bail!("{}\n{summary}", crashes.join("\n")),
+        Err(error) => Err(error.context(crashes.join("\n"))),
+    }
+}
+
+async fn drive(left: &Member, right: &Member, config: &Config) -> Result<Summary> {
+    let versions = (left.binary().version(), right.binary().version());
+    let mut a = Target::connect(&left.client_url(), versions.0).await?;
+    let mut b = Target::connect(&right.client_url(), versions.1).await?;
     let options = Options { same_version: versions.0 == versions.1 };
     let mut generator = Generator::new(config.seed, options);
     let mut summary = Summary::default();
@@ -57,12 +68,6 @@ pub async fn run(left: &Binary, right: &Binary, config: &Config) -> Result<Summa
                 }
             }
         }
-        ensure!(
-            number % 1000 != 999
-                || members.iter_mut().all(|member| member.is_running().unwrap_or(false)),
-            "a server ended by itself before step {number}"
-        );
     }
-    members.iter_mut().for_each(Member::assert_sound);
     Ok(summary)
 }

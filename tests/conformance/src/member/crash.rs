@@ -13,9 +13,14 @@ const MARKS: &[&str] = &[
     "\"level\":\"dpanic\"",
 ];
 
-/// The first line that tells of a crash.
-pub(super) fn find(log: &str) -> Option<&str> {
-    log.lines().find(|line| MARKS.iter().any(|mark| line.contains(mark)))
+/// How many lines are shown from the first one on.
+const SHOWN: usize = 20;
+
+/// The first line that tells of a crash, and some after it.
+pub(super) fn find(log: &str) -> Option<String> {
+    let lines = log.lines().skip_while(|line| !MARKS.iter().any(|mark| line.contains(mark)));
+    let shown: Vec<&str> = lines.take(SHOWN).collect();
+    if shown.is_empty() { None } else { Some(shown.join("\n")) }
 }
 
 #[cfg(test)]
