@@ -16,12 +16,18 @@ use server::Server;
 /// Operations of the differential run here; `--ops 50000` is run by hand and before releases.
 const DIFFERENTIAL_OPS: &str = "6000";
 
-/// Runs everything, or only the named parts; the first difference is an error.
+/// Runs everything, or only the named parts, with a release build or the binary that `OXETCD_BIN`
+/// names; the first difference is an error.
 pub(crate) fn run(parts: &[String]) -> Result<()> {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let peers = Peers::fetch()?;
-    sh(command("cargo").args(["build", "--release"]))?;
-    let oxetcd = root().join("target/release/oxetcd");
+    let oxetcd = match std::env::var_os("OXETCD_BIN") {
+        Some(binary) => binary.into(),
+        None => {
+            sh(command("cargo").args(["build", "--release"]))?;
+            root().join("target/release/oxetcd")
+        }
+    };
     if wanted("clients") {
         clients(&peers, &oxetcd)?;
     }

@@ -70,7 +70,9 @@ pub(crate) fn compare(etcdctl: &Path, ours: &Server, theirs: &Server) -> Result<
 
 fn start(etcdctl: &Path, server: &Server, line: &str, stdin: &str) -> Result<Child> {
     let mut invocation = command(etcdctl);
-    invocation.env("ETCDCTL_API", "3").args(["--endpoints", &server.endpoint()]);
+    // Without a scheme: etcdctl 3.4 puts the scheme into :authority, which COMPAT.md tells of.
+    let endpoint = format!("127.0.0.1:{}", server.port);
+    invocation.env("ETCDCTL_API", "3").args(["--endpoints", &endpoint]);
     invocation.args(words(line));
     invocation.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = invocation.spawn().context("start etcdctl")?;
@@ -134,6 +136,10 @@ fn normalise_line(line: &str) -> String {
     if status.iter().any(|name| line.trim_start().trim_start_matches('"').starts_with(name)) {
         return String::new();
     }
+    let line = &without_value(&without_value(&without_padding(line), "ts"), "target");
+    let sized = |part: &str| part.ends_with(" kB") || part.ends_with(" MB");
+    let parts: Vec<_> = line.split(", ").map(|p| if sized(p) { "SIZE" } else { p }).collect();
+    let line = &parts.join(", ");
     // Members new in 3.7 (hash_revision, downgradeInfo, ...) are unknown to the old etcdctl.
     let mut out = String::new();
     let mut token = String::new();
@@ -149,6 +155,31 @@ fn normalise_line(line: &str) -> String {
         }
     }
     out
+}
+
+/// A row of a table with its padding taken out: widths follow the longest id.
+fn without_padding(line: &str) -> String {
+    if !line.starts_with(['+', '|', '┌', '│', '├', '└']) {
+        return line.to_owned();
+    }
+    let mut out = String::new();
+    for c in line.chars() {
+        if !([' ', '-', '─'].contains(&c) && out.ends_with(c)) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A JSON line with the text value of one member taken out.
+fn without_value(line: &str, name: &str) -> String {
+    let member = format!("\"{name}\":\"");
+    let start = line.find(&member).map(|at| at + member.len());
+    let end = start.and_then(|start| line[start..].find('"').map(|len| start + len));
+    match start.zip(end) {
+        Some((start, end)) => format!("{}{}", &line[..start], &line[end..]),
+        None => line.to_owned(),
+    }
 }
 
 /// An id, a port, a duration or a version becomes its kind; anything else stays.

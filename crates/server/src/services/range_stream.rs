@@ -53,7 +53,9 @@ struct Cursor {
 
 impl RangeStream {
     /// The stream of a checked request.
-    pub(crate) fn new(handle: Handle, request: RangeRequest) -> RangeStream {
+    pub(crate) fn new(handle: Handle, mut request: RangeRequest) -> RangeStream {
+        // Every negative limit means none.
+        request.limit = request.limit.max(0);
         let cursor = Cursor {
             handle,
             request,
