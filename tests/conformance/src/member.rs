@@ -125,6 +125,11 @@ impl Member {
         format!("http://127.0.0.1:{}", self.ports.client)
     }
 
+    /// Where it keeps its data, as in `--data-dir`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// What this member runs.
     pub fn binary(&self) -> &Binary {
         &self.binary
@@ -213,9 +218,8 @@ impl Member {
     fn own_arguments(&self) -> Vec<String> {
         let client = self.client_url();
         let peer = format!("http://127.0.0.1:{}", self.ports.peer);
-        let data_dir = self.directory.path().join("data");
         vec![
-            format!("--data-dir={}", data_dir.display()),
+            format!("--data-dir={}", self.data_dir().display()),
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),

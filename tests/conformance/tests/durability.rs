@@ -77,3 +77,21 @@ async fn a_crash_during_recovery_loses_nothing() -> Result<()> {
     verify(&mut member.client().await, &mut writers, 1).await?;
     Ok(())
 }
+
+/// The check itself: a server that comes back with less than it acknowledged must be found out.
+#[tokio::test]
+async fn lost_writes_are_noticed() -> Result<()> {
+    let mut member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    client.put("before", "x").await?;
+    let storm = tokio::spawn(Writer::new(1).storm(client));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    member.kill();
+    let mut writers = vec![storm.await?];
+    assert!(writers[0].acknowledged() > 0);
+    std::fs::remove_dir_all(member.data_dir())?;
+    member.restart().await?;
+    let error = verify(&mut member.client().await, &mut writers, 2).await.unwrap_err();
+    assert!(error.to_string().contains("revision went back"), "{error:#}");
+    Ok(())
+}
