@@ -29,7 +29,7 @@ pub(crate) const RESERVED: &[(&str, &[&str])] = &[
 pub(crate) const CORE_BANS: &[(&str, &[&str])] = &[
     ("Instant::now", &[]),
     ("SystemTime::now", &[]),
-    ("std::thread", &[]),
+    ("thread::sleep", &[]),
     ("thread::spawn", &[]),
     ("std::net", &[]),
     ("thread_rng", &[]),

@@ -27,7 +27,8 @@ pub struct Event {
     pub kv: RawKeyValue,
     /// Where this change stands: its main revision is that of its transaction.
     pub revision: Revision,
-    /// Revision of the version that this change replaced or deleted; `None` when the key is new.
+    /// Revision of the version that this change's transaction replaced or deleted; `None` when there
+    /// was none, or when this change creates the key.
     pub prev: Option<Revision>,
 }
 

@@ -138,6 +138,16 @@ impl Entry {
         (!version.deleted).then(|| version.revision())
     }
 
+    /// What a watcher is shown as replaced by the change at `revision`: the version before its
+    /// transaction, as etcd shows it. None when there was none, or when the change creates the key.
+    pub(crate) fn replaced_by(&self, revision: Revision) -> Option<Revision> {
+        let before = self.before(revision)?;
+        if before.main < revision.main {
+            return Some(before);
+        }
+        self.before(Revision { main: revision.main, sub: 0 })
+    }
+
     /// Removes what a compaction at `main` removes, calling `removed` for each version. False when
     /// nothing is left of the key.
     pub(crate) fn compact(&mut self, main: i64, mut removed: impl FnMut(Version)) -> bool {

@@ -115,7 +115,7 @@ impl Store {
     fn transaction(&self, group: &mut Vec<Event>) -> Changes {
         let index = self.index.read();
         for event in &mut *group {
-            event.prev = index.get(&event.key).and_then(|entry| entry.before(event.revision));
+            event.prev = index.get(&event.key).and_then(|entry| entry.replaced_by(event.revision));
         }
         let revision = group[0].revision.main;
         Changes { revision, events: std::mem::take(group).into() }

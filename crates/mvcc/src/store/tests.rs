@@ -75,7 +75,8 @@ fn changes_are_seen_by_readers_only_after_the_end() {
     let subs: Vec<i64> = changes.events.iter().map(|event| event.revision.sub).collect();
     assert_eq!(subs, [0, 1, 2, 3, 4]);
     assert_eq!(changes.events[3].kind, EventKind::Delete);
-    assert_eq!(changes.events[3].prev, Some(Revision { main: 2, sub: 2 }));
+    // Nothing was there before the transaction.
+    assert_eq!(changes.events[3].prev, None);
     let kv = changes.events[3].kv.decode().unwrap();
     assert_eq!((&kv.key[..], kv.mod_revision, kv.create_revision), (&b"a"[..], 2, 0));
     assert_eq!(store.revision(), 2);

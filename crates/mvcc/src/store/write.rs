@@ -106,6 +106,7 @@ impl WriteTxn<'_> {
             lease: lease.0,
         };
         let kv = parts.encode();
+        let prev = before.and_then(|before| self.replaced(&key, revision, before));
         let record = Record {
             key: &key,
             create_revision: version.create,
@@ -121,7 +122,7 @@ impl WriteTxn<'_> {
             key: raw::key_of_encoded(&kv, key.len()),
             kv,
             revision,
-            prev: before.map(|meta| meta.modified),
+            prev,
         });
         before
     }
@@ -173,14 +174,24 @@ impl WriteTxn<'_> {
         self.ops.push(key::put(&stored, tombstone.0));
         self.ops.push(revision::put(&stored, &record));
         let kv = Parts { key, mod_revision: revision.main, ..Parts::default() }.encode();
+        let prev = self.replaced(key, revision, before);
         self.events.push(Event {
             kind: EventKind::Delete,
             key: raw::key_of_encoded(&kv, key.len()),
             kv,
             revision,
-            prev: Some(before.modified),
+            prev,
         });
         Some(before)
+    }
+
+    /// What a watcher is shown as replaced by a change that found the key as `before`.
+    fn replaced(&self, key: &[u8], revision: Revision, before: KeyMeta) -> Option<Revision> {
+        if before.modified.main < self.main {
+            return Some(before.modified);
+        }
+        let index = self.store.index.read();
+        index.get(key).and_then(|entry| entry.replaced_by(revision))
     }
 
     /// Visits the keys of a range that exist now.

@@ -157,10 +157,18 @@ impl Model {
 
     /// The change of the same key before this one, if it left the key existing and is not compacted.
     pub fn before(&self, change: &Change) -> Option<Revision> {
-        let earlier = self.history.iter().filter(|earlier| {
-            earlier.kv.key == change.kv.key && earlier.revision < change.revision
-        });
-        let last = earlier.last().filter(|earlier| earlier.kind == EventKind::Put)?;
+        let last_before = |revision: Revision| {
+            let earlier = self
+                .history
+                .iter()
+                .filter(|earlier| earlier.kv.key == change.kv.key && earlier.revision < revision);
+            earlier.last().filter(|earlier| earlier.kind == EventKind::Put)
+        };
+        // A change of what its own transaction made is shown with what was before the transaction.
+        let mut last = last_before(change.revision)?;
+        if last.revision.main == change.revision.main {
+            last = last_before(Revision { main: change.revision.main, sub: 0 })?;
+        }
         let replaced_by = change.revision.main;
         (replaced_by > self.compacted).then_some(last.revision)
     }
