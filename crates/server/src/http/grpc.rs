@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use api::{
+    error::Error,
     etcdserverpb::{
         auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
         lease_server::LeaseServer, maintenance_server::MaintenanceServer,
         watch_server::WatchServer,
     },
     health::health_server::HealthServer,
+    ids::MemberId,
 };
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -33,6 +35,7 @@ pub(crate) struct Grpc {
     auth: AuthServer<Services>,
     health: HealthServer<Health>,
     receive_max: usize,
+    handle: Handle,
 }
 
 /// Builds a generated server with etcd's message limits.
@@ -58,6 +61,7 @@ impl Grpc {
             auth: server!(AuthServer, services, limit),
             health: server!(HealthServer, Health(handle.clone()), limit),
             receive_max: limit,
+            handle: handle.clone(),
         }
     }
 
@@ -65,6 +69,9 @@ impl Grpc {
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let timeout = deadline(&request);
+        if self.lacks_leader(&request) {
+            return Status::from(Failure::from(Error::NoLeader)).into_http();
+        }
         let dispatched = self.dispatch(&path, request.map(Body::new));
         let mut response = match timeout {
             None => dispatched.await,
@@ -75,6 +82,12 @@ impl Grpc {
         };
         self.translate(&path, &mut response);
         response
+    }
+
+    /// Whether a request asks for a member with a leader, and there is none.
+    fn lacks_leader<B>(&self, request: &Request<B>) -> bool {
+        let asks = request.headers().get("hasleader").is_some_and(|value| value == "true");
+        asks && self.handle.progress.leader() == MemberId(0)
     }
 
     async fn dispatch(&self, path: &str, request: Request<Body>) -> Response<Body> {
