@@ -74,6 +74,7 @@ impl WatchHub {
                 continue;
             }
             let current = history.revision();
+            assert!(cursor <= current, "watch hub: a waiting watcher has history to read");
             let changes = match history.events(cursor, max_revisions, max_bytes) {
                 Err(HistoryError::Compacted { compact_revision: moved }) => {
                     assert!(moved > cursor, "watch hub: history after a compaction is refused");

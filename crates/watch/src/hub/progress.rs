@@ -55,12 +55,11 @@ impl WatchHub {
     }
 
     /// Hands out what the store has and the hub was not told yet, so that progress is reported as
-    /// of now; false when that is more than one read, or cannot be read.
+    /// of now; false when that is more than one read. What cannot be read is on its way to `notify`
+    /// all the same, so a failure changes nothing.
     fn draw_level(&mut self, history: &dyn History, sink: &mut dyn Sink) -> bool {
         let current = history.revision();
-        if self.revision < current && self.advance(history, sink).is_err() {
-            self.behind = true;
-        }
-        self.revision >= current
+        let read = self.revision >= current || self.advance(history, sink).is_ok();
+        read && self.revision >= current
     }
 }

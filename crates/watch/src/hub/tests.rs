@@ -1,6 +1,7 @@
 //! Scenarios of spec grpc.md section 5, each through the hub's public calls alone.
 
 mod model;
+mod progress;
 mod world;
 
 use std::sync::Arc;
@@ -207,6 +208,16 @@ fn a_replaced_value_is_absent_when_the_revision_before_is_compacted() {
     world.watch(0, 0, WatcherSpec { prev_kv: true, ..spec("a", "", Start::At(4)) });
     world.sync();
     assert_eq!(world.read(0), "0@5: a=3/4 a=4/5<3");
+    world.store.scrub();
+    world.watch(0, 1, WatcherSpec { prev_kv: true, ..spec("a", "", Start::At(4)) });
+    world.sync();
+    assert_eq!(world.read(0), "1@5: a=3/4 a=4/5<3");
+    // A change that the hub is told of only after it was compacted.
+    let change = world.store.write(&[("a", Some("5"))]);
+    world.store.compact(6);
+    world.store.scrub();
+    world.notify(&[change]);
+    assert_eq!(world.read(0), "0@6: a=5/6\n1@6: a=5/6");
 }
 
 #[test]
@@ -281,88 +292,16 @@ fn the_notice_of_a_compaction_waits_for_room_as_well() {
 }
 
 #[test]
-fn progress_is_told_only_when_every_watcher_of_the_stream_is_there() {
-    let mut world = World::new(1, 100);
-    assert_eq!(world.progress(0), None, "no watchers");
-    assert_eq!(world.hub.progress(StreamId(9), &world.store, &mut world.sink), None);
-    world.put("a", "1");
-    world.watch_now(0, 0, "a", "");
-    assert_eq!(world.progress(0), Some(2));
-    world.watch(0, 1, spec("a", "", Start::At(2)));
-    assert_eq!(world.progress(0), None, "one has history to read");
-    world.sync();
-    assert_eq!(world.progress(0), Some(2));
-    world.watch(0, 2, spec("b", "", Start::At(3)));
-    assert_eq!(world.progress(0), None, "one starts in the future");
-    world.put("x", "2");
-    assert_eq!(world.progress(0), Some(3));
-    assert_eq!(world.read(0), "-1 progress 2\n1@2: a=1/2\n-1 progress 2\n-1 progress 3");
-}
-
-#[test]
-fn progress_hands_out_first_what_the_hub_was_not_told_yet() {
-    let mut world = World::new(1, 100);
-    world.watch_now(0, 0, "a", "");
-    let change = world.store.write(&[("a", Some("1"))]);
-    assert_eq!(world.progress(0), Some(2));
-    world.notify(&[change]);
-    assert_eq!(world.read(0), "0@2: a=1/2\n-1 progress 2");
-}
-
-#[test]
-fn progress_does_not_pass_a_full_queue() {
-    let mut world = World::new(1, 1);
-    world.watch_now(0, 0, "a", "");
-    world.put("a", "1");
-    assert_eq!(world.progress(0), None);
-    assert_eq!(world.read(0), "0@2: a=1/2");
-    world.put("a", "2");
-    world.put("a", "3");
-    world.store.write(&[("a", Some("4"))]);
-    assert_eq!(world.progress(0), None);
-    assert_eq!(world.read(0), "0@3: a=2/3");
-    assert_eq!(world.progress(0), None, "there is room, but events come first");
-    world.sync();
-    assert_eq!(world.read(0), "0@5: a=3/4 a=4/5");
-    assert_eq!(world.progress(0), Some(5));
-}
-
-#[test]
-fn a_tick_tells_idle_watchers_that_asked_for_it() {
-    let mut world = World::new(1, 100);
-    let notify = |key, start| WatcherSpec { progress_notify: true, ..spec(key, "", start) };
-    world.watch(0, 0, notify("a", Start::After(1)));
-    world.watch(0, 1, notify("b", Start::After(1)));
-    world.watch(0, 2, notify("c", Start::At(4)));
-    world.watch_now(0, 3, "d", "");
-    world.put("a", "1");
-    assert_eq!(world.read(0), "0@2: a=1/2");
-    world.tick(0);
-    assert_eq!(world.read(0), "1 progress 2");
-    world.tick(0);
-    assert_eq!(world.read(0), "0 progress 2\n1 progress 2");
-    world.put("x", "2");
-    world.put("x", "3");
-    world.watch(0, 4, notify("a", Start::At(2)));
-    world.tick(0);
-    assert_eq!(world.read(0), "0 progress 4\n1 progress 4\n2 progress 4");
-    world.hub.progress_tick(StreamId(7), &world.store, &mut world.sink);
-    world.sync();
-    world.tick(0);
-    assert_eq!(world.read(0).lines().filter(|line| line.starts_with("4 ")).count(), 0);
-}
-
-#[test]
 fn dropped_batches_are_read_from_history() {
     let mut world = World::new(1, 100);
     world.watch_now(0, 0, "a", "");
     world.watch_now(0, 1, "b", "");
     world.put("a", "1");
-    for value in ["2", "3"] {
-        world.store.write(&[("a", Some(value))]);
-    }
+    let dropped = ["2", "3"].map(|value| world.store.write(&[("a", Some(value))]));
     world.hub.lagged(4);
     assert!(world.hub.needs_sync());
+    world.notify(&dropped[..1]);
+    assert!(world.hub.needs_sync(), "one of them is not all of them");
     // What is told while the hub is behind is read, too.
     world.put("a", "4");
     assert_eq!(world.read(0), "0@2: a=1/2");

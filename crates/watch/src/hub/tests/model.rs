@@ -66,8 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
     let stream = 0..STREAMS;
     let op = (0..KEYS.len(), any::<bool>());
     prop_oneof![
-        8 => proptest::collection::vec(op, 1..4).prop_map(Step::Write),
-        6 => (1usize..5).prop_map(Step::Notify),
+        12 => proptest::collection::vec(op, 1..4).prop_map(Step::Write),
+        12 => (1usize..5).prop_map(Step::Notify),
         1 => any::<bool>().prop_map(|told| Step::Drop { told }),
         4 => (stream.clone(), 0..RANGES.len(), -8i64..8, any::<u8>())
             .prop_map(|(stream, range, start, flags)| Step::Watch { stream, range, start, flags }),
@@ -362,7 +362,7 @@ proptest! {
 
     #[test]
     fn every_watcher_receives_its_events_once_and_in_order(
-        steps in proptest::collection::vec(step(), 1..120),
+        steps in proptest::collection::vec(step(), 1..300),
         capacity in 1usize..5,
         budget in (1usize..5, 1usize..6, 40usize..400),
     ) {

@@ -74,11 +74,16 @@ impl Store {
         Some(Event { kind, key, kv: kv.to_raw(), revision, prev })
     }
 
-    /// Forgets history before `revision`, and the values that nobody can read any more.
+    /// Refuses history before `revision` from now on. The values are still there until `scrub`.
     pub(super) fn compact(&mut self, revision: i64) {
         assert!(revision > self.compact_revision() && revision <= self.revision());
         self.compacted = Some(revision);
-        for change in self.changes.iter().take_while(|change| change.revision <= revision) {
+    }
+
+    /// Removes the values that nobody can read any more, as the store does some time later.
+    pub(super) fn scrub(&mut self) {
+        let compacted = self.compact_revision();
+        for change in self.changes.iter().take_while(|change| change.revision <= compacted) {
             for prev in change.events.iter().filter_map(|event| event.prev) {
                 self.values.remove(&prev);
             }
