@@ -1,52 +1,186 @@
 //! A file system in memory that can lose power.
 //!
-//! It keeps what was written apart from what was synced: [`MemFs::crash_clone`] returns what a disk
-//! may hold after a crash, chosen by a seed: of each unsynced 512-byte sector the old or the new
-//! content, of each unsynced change of a directory before or after.
+//! [`MemFs::crash_clone`] returns one of the states a power loss may leave, chosen by a seed:
+//! - what was synced is there;
+//! - of a file's unsynced writes each 512-byte sector is there or not on its own; a sector itself
+//!   is never half written, as disks promise; the unsynced length is the old or the new one;
+//! - of the unsynced changes of a directory (create, rename, remove) each is there or not on its
+//!   own, but a rename is never half done.
+//!
+//! A file that was synced has its bytes, but no name, until its directory is synced too.
+//! The root directory always exists; there are no links.
+
+mod content;
+mod tree;
 
 use std::{
-    collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
-use crate::{File, Fs};
+use crate::{File, Fs, OpenMode};
+use content::Content;
+use tree::Tree;
 
-const SECTOR: usize = 512;
+/// The size of a sector: what a disk writes whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
 
-/// See the module. Clones share the files.
+/// The file system. Clones share the files.
 #[derive(Clone, Default)]
 pub struct MemFs {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Names of files as they are now.
-    names: BTreeMap<PathBuf, usize>,
-    /// Names of files as they are durable.
-    durable: BTreeMap<PathBuf, usize>,
-    dirs: Vec<PathBuf>,
-    inodes: Vec<Inode>,
-}
-
-#[derive(Clone, Default)]
-struct Inode {
-    data: Vec<u8>,
-    synced: Vec<u8>,
-    locked: bool,
+    tree: Arc<Mutex<Tree>>,
 }
 
 struct MemFile {
-    state: Arc<Mutex<State>>,
-    inode: usize,
-    holds_lock: bool,
+    content: Arc<Mutex<Content>>,
+    writable: bool,
+    holds_lock: AtomicBool,
 }
 
-/// A small generator (splitmix64): the same seed gives the same crash.
+impl MemFs {
+    /// A file system with an empty root directory.
+    pub fn new() -> MemFs {
+        MemFs::default()
+    }
+
+    /// What a power loss at this moment may leave. The same seed gives the same state. Locks are
+    /// gone; this file system and its open files are not touched.
+    pub fn crash_clone(&self, seed: u64) -> MemFs {
+        let tree = self.tree.lock().after_crash(&mut Random(seed));
+        MemFs { tree: Arc::new(Mutex::new(tree)) }
+    }
+}
+
+impl Fs for MemFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn File>> {
+        let mut tree = self.tree.lock();
+        let found = tree.file(path);
+        let content = match (mode, found) {
+            (OpenMode::CreateNew, Ok(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (OpenMode::Read | OpenMode::Write | OpenMode::Create, Ok(content)) => content,
+            (OpenMode::Truncate, Ok(content)) => {
+                content.lock().truncate(0);
+                content
+            }
+            (OpenMode::Create | OpenMode::Truncate | OpenMode::CreateNew, Err(error))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                tree.create(path)?
+            }
+            (_, Err(error)) => return Err(error),
+        };
+        let writable = mode != OpenMode::Read;
+        Ok(Box::new(MemFile { content, writable, holds_lock: AtomicBool::new(false) }))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.tree.lock().sync(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.tree.lock().rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.tree.lock().remove(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        match self.tree.lock().remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.tree.lock().create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.tree.lock().list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.tree.lock().exists(path)
+    }
+}
+
+impl MemFile {
+    fn changed(&self, change: impl FnOnce(&mut Content)) -> io::Result<()> {
+        if !self.writable {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        change(&mut self.content.lock());
+        Ok(())
+    }
+}
+
+fn place(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(io::Error::other)
+}
+
+impl File for MemFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(self.content.lock().read(buf, place(offset)?))
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let at = place(offset)?;
+        self.changed(|content| content.write(data, at))
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        let len = place(len)?;
+        self.changed(|content| content.truncate(len.max(content.len())))
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let len = place(len)?;
+        self.changed(|content| content.truncate(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.content.lock().sync();
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.content.lock().len() as u64)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        if self.holds_lock.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        if !self.writable {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        let mut content = self.content.lock();
+        let free = !std::mem::replace(&mut content.locked, true);
+        self.holds_lock.store(free, Ordering::Relaxed);
+        Ok(free)
+    }
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        if *self.holds_lock.get_mut() {
+            self.content.lock().locked = false;
+        }
+    }
+}
+
+/// A small generator (splitmix64), so that the crate needs no other and a seed stays a seed.
 struct Random(u64);
 
 impl Random {
@@ -61,239 +195,17 @@ impl Random {
     fn coin(&mut self) -> bool {
         self.next() & 1 == 1
     }
-}
 
-impl MemFs {
-    /// An empty file system.
-    pub fn new() -> MemFs {
-        MemFs::default()
+    /// How often things are kept, of 8 times. The ends are as likely as all between: "nothing
+    /// reached the disk" and "everything did" are the common crashes.
+    fn odds(&mut self) -> u64 {
+        [0, 1, 4, 7, 8][(self.next() % 5) as usize]
     }
 
-    /// What may be left after power was lost now.
-    pub fn crash_clone(&self, seed: u64) -> MemFs {
-        let mut random = Random(seed);
-        let state = self.state.lock();
-        let mut names = state.durable.clone();
-        let mut paths: Vec<&PathBuf> = state.names.keys().chain(state.durable.keys()).collect();
-        paths.sort();
-        paths.dedup();
-        for path in paths {
-            let (now, then) = (state.names.get(path), state.durable.get(path));
-            if now != then && random.coin() {
-                match now {
-                    Some(inode) => names.insert(path.clone(), *inode),
-                    None => names.remove(path),
-                };
-            }
-        }
-        let inodes = state.inodes.iter().map(|inode| inode.after_crash(&mut random)).collect();
-        let crashed = State { durable: names.clone(), names, dirs: state.dirs.clone(), inodes };
-        MemFs { state: Arc::new(Mutex::new(crashed)) }
-    }
-}
-
-impl Inode {
-    fn after_crash(&self, random: &mut Random) -> Inode {
-        let grown = self.data.len() != self.synced.len() && random.coin();
-        let len = if grown { self.data.len() } else { self.synced.len() };
-        let mut data = vec![0; len];
-        for start in (0..len).step_by(SECTOR) {
-            let end = (start + SECTOR).min(len);
-            let source = if random.coin() { &self.data } else { &self.synced };
-            let until = end.min(source.len());
-            if until > start {
-                data[start..until].copy_from_slice(&source[start..until]);
-            }
-        }
-        Inode { synced: data.clone(), data, locked: false }
-    }
-}
-
-impl File for MemFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.state.lock();
-        let data = &state.inodes[self.inode].data;
-        let start = usize::try_from(offset).map_err(io::Error::other)?.min(data.len());
-        let read = buf.len().min(data.len() - start);
-        buf[..read].copy_from_slice(&data[start..start + read]);
-        Ok(read)
-    }
-
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let data = &mut state.inodes[self.inode].data;
-        let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = start + bytes.len();
-        if data.len() < end {
-            data.resize(end, 0);
-        }
-        data[start..end].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&mut self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).map_err(io::Error::other)?;
-        self.state.lock().inodes[self.inode].data.resize(len, 0);
-        Ok(())
-    }
-
-    fn preallocate(&mut self, len: u64) -> io::Result<()> {
-        if self.len()? < len { self.set_len(len) } else { Ok(()) }
-    }
-
-    fn sync_data(&mut self) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let inode = &mut state.inodes[self.inode];
-        inode.synced.clone_from(&inode.data);
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state.lock().inodes[self.inode].data.len() as u64)
-    }
-
-    fn try_lock(&mut self) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if state.inodes[self.inode].locked && !self.holds_lock {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        state.inodes[self.inode].locked = true;
-        self.holds_lock = true;
-        Ok(())
-    }
-}
-
-impl Drop for MemFile {
-    fn drop(&mut self) {
-        if self.holds_lock {
-            self.state.lock().inodes[self.inode].locked = false;
-        }
-    }
-}
-
-impl MemFs {
-    fn file(&self, inode: usize) -> Box<dyn File> {
-        Box::new(MemFile { state: self.state.clone(), inode, holds_lock: false })
-    }
-}
-
-impl Fs for MemFs {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let mut state = self.state.lock();
-        if state.names.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let inode = state.inodes.len();
-        state.inodes.push(Inode::default());
-        state.names.insert(path.to_owned(), inode);
-        Ok(self.file(inode))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let inode = self.state.lock().names.get(path).copied();
-        inode.map(|inode| self.file(inode)).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if let Some(inode) = state.names.remove(from) {
-            state.names.insert(to.to_owned(), inode);
-            return Ok(());
-        }
-        // A directory: its files move with it, durably, as one step.
-        let inside = |path: &PathBuf| path.starts_with(from);
-        let moved: Vec<PathBuf> = state.names.keys().filter(|path| inside(path)).cloned().collect();
-        if moved.is_empty() && !state.dirs.iter().any(|dir| dir == from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let renamed = |path: &Path| to.join(path.strip_prefix(from).expect("filtered above"));
-        for path in moved {
-            let inode = state.names.remove(&path).expect("listed above");
-            state.names.insert(renamed(&path), inode);
-            if let Some(durable) = state.durable.remove(&path) {
-                state.durable.insert(renamed(&path), durable);
-            }
-        }
-        state.dirs.retain(|dir| dir != from);
-        state.dirs.push(to.to_owned());
-        Ok(())
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let removed = self.state.lock().names.remove(path);
-        removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state.lock();
-        state.names.retain(|name, _| !name.starts_with(path));
-        state.durable.retain(|name, _| !name.starts_with(path));
-        state.dirs.retain(|dir| !dir.starts_with(path));
-        Ok(())
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if !state.dirs.iter().any(|dir| dir == path) {
-            state.dirs.push(path.to_owned());
-        }
-        Ok(())
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state.lock();
-        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside.filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned())).collect())
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        let state = self.state.lock();
-        Ok(state.names.contains_key(path) || state.dirs.iter().any(|dir| dir == path))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let in_dir = |path: &Path| path.parent() == Some(dir);
-        state.durable.retain(|path, _| !in_dir(path));
-        let State { names, durable, .. } = &mut *state;
-        durable.extend(names.iter().filter(|(p, _)| in_dir(p)).map(|(p, i)| (p.clone(), *i)));
-        Ok(())
+    fn keeps(&mut self, odds: u64) -> bool {
+        self.next() % 8 < odds
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crash_keeps_what_was_synced() {
-        let fs = MemFs::new();
-        let path = Path::new("/d/f");
-        fs.create_dir_all(Path::new("/d")).unwrap();
-        let mut file = fs.create(path).unwrap();
-        file.write_at(&[1; 2000], 0).unwrap();
-        file.sync_data().unwrap();
-        fs.sync_dir(Path::new("/d")).unwrap();
-        file.write_at(&[2; 2000], 1000).unwrap();
-        let mut torn = 0;
-        for seed in 0..50 {
-            let crashed = fs.crash_clone(seed);
-            let data = crate::read_all(&*crashed.open(path).unwrap()).unwrap();
-            assert_eq!(&data[..512], &[1; 512][..], "a synced sector changed");
-            torn += usize::from(data.contains(&1) && data[1024..].contains(&2));
-        }
-        assert!(torn > 0, "no crash left a part of the unsynced write");
-    }
-
-    #[test]
-    fn an_unsynced_name_may_be_lost_and_a_lock_is_exclusive() {
-        let fs = MemFs::new();
-        let mut first = fs.create(Path::new("/x")).unwrap();
-        let found = |seed| fs.crash_clone(seed).exists(Path::new("/x")).unwrap();
-        assert!((0..20).any(found) && !(0..20).all(found));
-        first.try_lock().unwrap();
-        assert!(fs.open(Path::new("/x")).unwrap().try_lock().is_err());
-        drop(first);
-        fs.open(Path::new("/x")).unwrap().try_lock().unwrap();
-    }
-}
+mod tests;

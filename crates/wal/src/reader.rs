@@ -1,233 +1,204 @@
-//! Reading segments: frames, checksums, and telling a torn tail from damage.
+//! Reading records, segment by segment, and telling a torn write from damage.
 
-use std::path::Path;
-
-use api::{
-    ids::RaftIndex,
-    raftpb::{Entry, HardState},
-    walpb::{self, Metadata, Record},
-};
+use api::walpb::Record;
 use prost::Message;
-use vfs::{Fs, read_all};
 
 use crate::{
     Error,
-    error::During,
-    record::{Kind, WORD, parse_length},
-    segment::{self, Name},
+    error::Attempt,
+    record::{FRAME_BYTES, Kind, parse_length_word},
+    segment::Segment,
 };
 
-const SECTOR: usize = 512;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 
-/// What a log holds after the snapshot it was opened at.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// Whose log it is.
-    pub metadata: Metadata,
-    /// The last saved state.
-    pub hard_state: HardState,
-    /// The entries after the snapshot, without gaps.
-    pub entries: Vec<Entry>,
-    /// Whether a torn tail was cut off.
-    pub repaired: bool,
-}
+/// How much is read from a file at a time, at least.
+const WINDOW_BYTES: usize = 1 << 20;
 
-/// One record as it was found.
-struct Found {
-    kind: Kind,
+/// Reads the records of consecutive segments. The checksum of every record is verified.
+pub(crate) struct Reader<'a> {
+    segments: &'a [Segment],
+    /// The rolling checksum of all records read.
     crc: u32,
-    data: Vec<u8>,
-    /// Where the next record begins.
-    end: usize,
+    /// Where the next record begins in the first of `segments`.
+    offset: u64,
+    /// The length of the file of the first of `segments`, once known.
+    length: Option<u64>,
+    window: Window,
 }
 
-/// How a segment ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// At zeros or the end of the file.
-    Clean,
-    /// In a record that a crash left half written.
-    Torn,
-}
-
-/// A scan over segments: the rolling checksum and what was learnt so far.
+/// A part of a file in memory.
 #[derive(Default)]
-pub(crate) struct Scan {
-    pub(crate) crc: u32,
-    pub(crate) metadata: Option<Metadata>,
-    pub(crate) hard_state: HardState,
-    pub(crate) snapshots: Vec<walpb::Snapshot>,
-    entries: Vec<Entry>,
-    /// Entries up to here are covered by the snapshot; `None` keeps no entries.
-    after: Option<u64>,
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
 }
 
-impl Scan {
-    /// A scan that keeps the entries after an index, or none.
-    pub(crate) fn new(after: Option<RaftIndex>) -> Scan {
-        Scan { after: after.map(|index| index.0), ..Scan::default() }
+impl<'a> Reader<'a> {
+    pub(crate) fn new(segments: &'a [Segment]) -> Reader<'a> {
+        Reader { segments, crc: 0, offset: 0, length: None, window: Window::default() }
     }
 
-    /// Reads one segment; returns how and where its records end. Only the last segment may be torn.
-    pub(crate) fn segment(
-        &mut self,
-        fs: &dyn Fs,
-        dir: &Path,
-        name: Name,
-        is_last: bool,
-    ) -> Result<(End, u64), Error> {
-        let file = fs.open(&dir.join(name.to_string())).during("open a segment")?;
-        let bytes = read_all(&*file).during("read a segment")?;
-        let mut at = 0;
+    /// The checksum of all records read.
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc
+    }
+
+    /// Where the last segment read ends: after its last good record.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next record; `None` at the end of the last segment. After an error it is the same one.
+    pub(crate) fn next(&mut self) -> Result<Option<(Kind, Record)>, Error> {
         loop {
-            match self.next(&bytes, at) {
-                Ok(None) => return Ok((End::Clean, at as u64)),
-                Ok(Some(found)) => {
-                    let end = found.end;
-                    self.take(found).map_err(|what| what.at(name, at))?;
-                    at = end;
-                }
-                Err(problem) if is_last && torn(&bytes, at) => {
-                    let _explained = problem;
-                    return Ok((End::Torn, at as u64));
-                }
-                Err(problem) => return Err(problem.at(name, at)),
+            if let Some(record) = self.next_in_segment()? {
+                return Ok(Some(record));
             }
+            // The end of a file or space that was not written yet. The last segment stays, for its
+            // offset.
+            if self.segments.len() <= 1 {
+                return Ok(None);
+            }
+            self.segments = &self.segments[1..];
+            (self.offset, self.length, self.window) = (0, None, Window::default());
         }
     }
 
-    /// The record at `at`; `None` where the segment ends.
-    fn next(&self, bytes: &[u8], at: usize) -> Result<Option<Found>, Problem> {
-        let Some(word) = bytes.get(at..at + WORD) else { return Ok(None) };
-        let word = u64::from_le_bytes(word.try_into().expect("a word has eight bytes"));
+    fn next_in_segment(&mut self) -> Result<Option<(Kind, Record)>, Error> {
+        let Some(segment) = self.segments.first() else { return Ok(None) };
+        let length = match self.length {
+            Some(length) => length,
+            None => *self.length.insert(segment.file.len().attempt("measure", &name(segment))?),
+        };
+        let rest = length.saturating_sub(self.offset);
+        if rest == 0 {
+            return Ok(None);
+        }
+        if rest < FRAME_BYTES {
+            return Err(self.unexpected_eof());
+        }
+        let word = self.window.bytes(segment, self.offset, FRAME_BYTES, length)?;
+        let word = u64::from_le_bytes(word.try_into().expect("a word has 8 bytes"));
         if word == 0 {
             return Ok(None);
         }
-        let (size, padding) = parse_length(word).ok_or(Problem::Invalid("length"))?;
-        let body = at + WORD;
-        let end = body.checked_add(size).and_then(|end| end.checked_add(padding));
-        let end = end.filter(|end| *end <= bytes.len()).ok_or(Problem::Invalid("length"))?;
-        let record = Record::decode(&bytes[body..body + size])
-            .map_err(|_| Problem::Invalid("record cannot be decoded"))?;
-        let kind = Kind::new(record.r#type).ok_or(Problem::Invalid("unknown kind"))?;
-        let expected = match kind {
-            Kind::Crc => self.crc,
+        let (size, padding) = parse_length_word(word);
+        if size + padding > rest - FRAME_BYTES {
+            return Err(self.unexpected_eof());
+        }
+        let body = self.offset + FRAME_BYTES;
+        let bytes = self.window.bytes(segment, body, size + padding, length)?;
+        // Only the end of the log can be torn.
+        let torn = || self.segments.len() == 1 && has_zero_sector(bytes, body);
+        let record = match Record::decode(&bytes[..size as usize]) {
+            Ok(record) => record,
+            Err(_) if torn() => return Err(self.unexpected_eof()),
+            Err(source) => return Err(self.invalid(source)),
+        };
+        let crc = match Kind::new(record.r#type) {
+            // A reader that has read nothing takes the sum it is told.
+            Some(Kind::Crc) if self.crc != 0 && self.crc != record.crc => {
+                return Err(Error::SegmentCrcMismatch);
+            }
+            Some(Kind::Crc) => record.crc,
             _ => crc32c::crc32c_append(self.crc, &record.data),
         };
-        // The first record of all seeds the checksum.
-        let seeds = kind == Kind::Crc && self.crc == 0;
-        if record.crc != expected && !seeds {
-            return Err(Problem::Crc);
+        if crc != record.crc {
+            return Err(if torn() {
+                self.unexpected_eof()
+            } else {
+                self.mismatch(record.crc, crc)
+            });
         }
-        Ok(Some(Found { kind, crc: record.crc, data: record.data.into(), end }))
+        let kind = Kind::new(record.r#type).ok_or(Error::UnexpectedBlockType(record.r#type))?;
+        self.crc = crc;
+        self.offset = body + size + padding;
+        Ok(Some((kind, record)))
     }
 
-    /// Learns from a record whose checksum is right.
-    fn take(&mut self, found: Found) -> Result<(), Problem> {
-        let undecodable = |_| Problem::Invalid("data cannot be decoded");
-        // The checksum of a record is that of everything up to it; a crc record's seeds it.
-        self.crc = found.crc;
-        match found.kind {
-            Kind::Crc => {}
-            Kind::Metadata => {
-                let metadata = Metadata::decode(&found.data[..]).map_err(undecodable)?;
-                if self.metadata.is_some_and(|known| known != metadata) {
-                    return Err(Problem::Whole(Error::MetadataConflict));
-                }
-                self.metadata = Some(metadata);
-            }
-            Kind::State => {
-                self.hard_state = HardState::decode(&found.data[..]).map_err(undecodable)?;
-            }
-            Kind::Snapshot => {
-                let snapshot = walpb::Snapshot::decode(&found.data[..]).map_err(undecodable)?;
-                self.snapshots.push(snapshot);
-            }
-            Kind::Entry => {
-                let entry = Entry::decode(&found.data[..]).map_err(undecodable)?;
-                self.entry(entry)?;
-            }
-        }
-        Ok(())
+    fn place(&self) -> (String, u64) {
+        let file = self.segments.first().map(|segment| segment.name.to_string());
+        (file.unwrap_or_default(), self.offset)
     }
 
-    /// An entry replaces those of its index and after.
-    fn entry(&mut self, entry: Entry) -> Result<(), Problem> {
-        let Some(after) = self.after else { return Ok(()) };
-        if entry.index <= after {
-            return Ok(());
-        }
-        let place = usize::try_from(entry.index - after - 1).unwrap_or(usize::MAX);
-        if place > self.entries.len() {
-            return Err(Problem::Whole(Error::Gap { snapshot: after, index: entry.index }));
-        }
-        self.entries.truncate(place);
-        self.entries.push(entry);
-        Ok(())
+    fn unexpected_eof(&self) -> Error {
+        let (file, position) = self.place();
+        Error::UnexpectedEof { file, position }
     }
 
-    /// Everything that was kept.
-    pub(crate) fn finish(self, repaired: bool) -> Recovered {
-        Recovered {
-            metadata: self.metadata.unwrap_or_default(),
-            hard_state: self.hard_state,
-            entries: self.entries,
-            repaired,
-        }
+    /// The error of a record that cannot be decoded.
+    pub(crate) fn invalid(&self, source: prost::DecodeError) -> Error {
+        let (file, position) = self.place();
+        Error::InvalidRecord { file, position, source }
+    }
+
+    fn mismatch(&self, expected: u32, computed: u32) -> Error {
+        let (file, position) = self.place();
+        Error::CrcMismatch { expected, computed, file, position }
     }
 }
 
-/// What is wrong with a record.
-enum Problem {
-    Crc,
-    Invalid(&'static str),
-    Whole(Error),
-}
-
-impl Problem {
-    fn at(self, name: Name, offset: usize) -> Error {
-        let (file, offset) = (name.to_string(), offset as u64);
-        match self {
-            Problem::Crc => Error::Crc { file, offset },
-            Problem::Invalid(what) => Error::Record { file, offset, what },
-            Problem::Whole(error) => error,
+impl Window {
+    /// The bytes of a file from `at`, within `length`.
+    fn bytes(
+        &mut self,
+        segment: &Segment,
+        at: u64,
+        count: u64,
+        length: u64,
+    ) -> Result<&[u8], Error> {
+        let end = at + count;
+        assert!(end <= length, "the window is not asked for bytes after the end of the file");
+        if at < self.start || end > self.start + self.bytes.len() as u64 {
+            let wanted = count.max(WINDOW_BYTES as u64).min(length - at);
+            self.bytes.resize(wanted as usize, 0);
+            self.start = at;
+            let read = segment.file.read_full_at(&mut self.bytes, at);
+            let read = read.attempt("read", &name(segment))?;
+            if (read as u64) < count {
+                // Cut by someone else since its length was taken.
+                let file = segment.name.to_string();
+                return Err(Error::UnexpectedEof { file, position: at });
+            }
+            self.bytes.truncate(read);
         }
+        let from = (at - self.start) as usize;
+        Ok(&self.bytes[from..from + count as usize])
     }
 }
 
-/// Whether the bad record at `at` can be a torn write: a sector that it covers is all zero (disks
-/// write whole sectors), or the file ends inside it.
-fn torn(bytes: &[u8], at: usize) -> bool {
-    let word = bytes.get(at..at + WORD).and_then(|word| word.try_into().ok());
-    let Some((size, padding)) = word.map(u64::from_le_bytes).and_then(parse_length) else {
-        return true;
-    };
-    let end = at.saturating_add(WORD).saturating_add(size).saturating_add(padding);
-    if end > bytes.len() {
-        return true;
-    }
-    let mut start = at;
-    while start < end {
-        let sector_end = (start / SECTOR + 1) * SECTOR;
-        let piece = &bytes[start..sector_end.min(end)];
-        if piece.iter().all(|byte| *byte == 0) {
-            return true;
-        }
-        start = sector_end;
-    }
-    false
+/// Whether a sector of the record body, which begins at `offset` of its file, is all zeros: then
+/// the sector was never written. The first and last sector count with the part that is body.
+fn has_zero_sector(body: &[u8], offset: u64) -> bool {
+    let first = (SECTOR_BYTES - offset % SECTOR_BYTES) as usize;
+    let (first, rest) = body.split_at(first.min(body.len()));
+    let zero = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
+    (!first.is_empty() && zero(first)) || rest.chunks(SECTOR_BYTES as usize).any(zero)
 }
 
-/// The snapshot records of a log that its last state covers, oldest first.
-pub(crate) fn valid_snapshots(fs: &dyn Fs, dir: &Path) -> Result<Vec<walpb::Snapshot>, Error> {
-    let segments = segment::list(fs, dir)?;
-    let mut scan = Scan::new(None);
-    for (place, name) in segments.iter().enumerate() {
-        scan.segment(fs, dir, *name, place + 1 == segments.len())?;
+fn name(segment: &Segment) -> std::path::PathBuf {
+    segment.name.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_sectors() {
+        let mut body = vec![1; 1500];
+        assert!(!has_zero_sector(&body, 8));
+        body[504..1016].fill(0);
+        assert!(has_zero_sector(&body, 8), "a whole sector");
+        assert!(!has_zero_sector(&body, 16), "as many zeros across two sectors");
+        let mut body = vec![0; 20];
+        assert!(has_zero_sector(&body, 500));
+        body[5] = 1;
+        assert!(has_zero_sector(&body, 500), "the part in the second sector is zero");
+        body[12] = 1;
+        assert!(!has_zero_sector(&body, 500));
+        assert!(!has_zero_sector(&[], 8));
     }
-    let commit = scan.hard_state.commit;
-    let mut snapshots = scan.snapshots;
-    snapshots.retain(|snapshot| snapshot.index <= commit);
-    snapshots.sort_by_key(|snapshot| snapshot.index);
-    Ok(snapshots)
 }
