@@ -1,6 +1,7 @@
 //! The client listener: HTTP/1 and HTTP/2 on one port, gRPC told from plain HTTP by its content
 //! type (spec http.md section 1).
 
+mod authority;
 mod grpc;
 mod health;
 mod plain;
@@ -17,6 +18,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::body::Body;
 
+use authority::AuthorityShim;
 pub(crate) use grpc::Grpc;
 
 use crate::handle::Handle;
@@ -72,7 +74,7 @@ pub(crate) async fn serve(
         };
         let _best_effort = stream.set_nodelay(true);
         let connection = serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(AuthorityShim::new(stream)),
             remote,
             builder.clone(),
             Router { surface, handle: handle.clone(), grpc: grpc.clone() },
@@ -99,7 +101,7 @@ fn builder(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
 }
 
 async fn serve_connection(
-    io: TokioIo<tokio::net::TcpStream>,
+    io: TokioIo<AuthorityShim<tokio::net::TcpStream>>,
     remote: SocketAddr,
     builder: auto::Builder<TokioExecutor>,
     router: Router,
