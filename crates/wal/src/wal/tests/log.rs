@@ -150,6 +150,19 @@ fn segments_are_cut() {
     }
 }
 
+/// A segment made larger than it is now wanted ends at its last record all the same.
+#[test]
+fn a_full_segment_is_cut_to_its_records() {
+    let fs = disk();
+    let mut wal = create(&fs, 1 << 20);
+    wal.save(None, &[entry(1, 1, 10)]).unwrap();
+    drop(wal);
+    let (mut wal, _) = open(&fs, &snapshot(0, 0)).unwrap();
+    wal.save(None, &[entry(2, 1, 5000)]).unwrap();
+    assert_eq!(wal.stats().segments_cut, 1);
+    assert!(fs.len(&dir().join(&names(&fs)[0])).unwrap() < 6000);
+}
+
 #[test]
 fn released_segments_are_purged() {
     let fs = disk();
