@@ -4,15 +4,28 @@
 //! next one gathers. Every inbox has a limit; what cannot be refused (an answer of the member's own
 //! disk) is pushed past it by name.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 /// A bounded multi-producer queue drained in batches by one thread.
 pub(crate) struct Inbox<T> {
-    queue: Mutex<Vec<T>>,
+    state: Mutex<State<T>>,
     filled: Condvar,
     limit: usize,
+}
+
+struct State<T> {
+    /// Items that may wait for others.
+    queue: Vec<T>,
+    /// When the first of them came.
+    since: Option<Instant>,
+    /// The consumer is to be woken when this many are there.
+    wake_at: usize,
+    /// Items that cannot wait.
+    urgent: Vec<T>,
+    /// Items that need not wake anybody.
+    quiet: Vec<T>,
 }
 
 /// The inbox is at its limit; the item was not taken.
@@ -22,47 +35,97 @@ pub(crate) struct Full;
 impl<T> Inbox<T> {
     /// An empty inbox that refuses items beyond `limit`.
     pub(crate) fn new(limit: usize) -> Inbox<T> {
-        Inbox { queue: Mutex::new(Vec::new()), filled: Condvar::new(), limit }
+        let (queue, urgent, quiet) = (Vec::new(), Vec::new(), Vec::new());
+        let state = State { queue, since: None, wake_at: 1, urgent, quiet };
+        Inbox { state: Mutex::new(state), filled: Condvar::new(), limit }
     }
 
-    /// Adds a refusable item.
+    /// Adds an item that may be refused, and may wait for others to make a batch.
     pub(crate) fn push(&self, item: T) -> Result<(), Full> {
-        let mut queue = self.queue.lock();
-        if queue.len() >= self.limit {
+        let mut state = self.state.lock();
+        if state.queue.len() >= self.limit {
             return Err(Full);
         }
-        self.add(&mut queue, item);
+        state.queue.push(item);
+        if state.queue.len() == 1 {
+            state.since = Some(Instant::now());
+            self.filled.notify_one();
+        } else if state.queue.len() == state.wake_at {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
-    /// Adds an item that is bounded by its nature and must not be lost.
+    /// Adds an item that is bounded by its nature, must not be lost and does not wait.
     pub(crate) fn push_always(&self, item: T) {
-        self.add(&mut self.queue.lock(), item);
-    }
-
-    fn add(&self, queue: &mut Vec<T>, item: T) {
-        queue.push(item);
-        if queue.len() == 1 {
+        let mut state = self.state.lock();
+        state.urgent.push(item);
+        if state.urgent.len() == 1 {
             self.filled.notify_one();
         }
+    }
+
+    /// Adds an item that must not be lost and can wait for whatever comes next.
+    pub(crate) fn push_quietly(&self, item: T) {
+        self.state.lock().quiet.push(item);
     }
 
     /// Moves everything queued into `batch` (which must be empty), waiting until there is something
     /// or `deadline` has passed; for ever without a deadline.
     pub(crate) fn drain(&self, deadline: Option<Instant>, batch: &mut Vec<T>) {
+        self.drain_many(deadline, 1, Duration::ZERO, batch);
+    }
+
+    /// The same, but items that may wait are left until `enough` of them are there or the first has
+    /// waited for `linger`.
+    pub(crate) fn drain_many(
+        &self,
+        deadline: Option<Instant>,
+        enough: usize,
+        linger: Duration,
+        batch: &mut Vec<T>,
+    ) {
         assert!(batch.is_empty(), "an inbox is drained into an empty batch");
-        let mut queue = self.queue.lock();
-        while queue.is_empty() {
-            match deadline {
-                None => self.filled.wait(&mut queue),
-                Some(deadline) => {
-                    if self.filled.wait_until(&mut queue, deadline).timed_out() {
-                        break;
-                    }
-                }
+        let mut state = self.state.lock();
+        state.wake_at = enough;
+        loop {
+            let ripe_at = state.since.map(|since| since + linger);
+            let full = state.queue.len() >= enough;
+            let ripe = full || ripe_at.is_some_and(|at| at <= Instant::now());
+            if ripe || !state.urgent.is_empty() {
+                state.take(ripe, batch);
+                return;
+            }
+            let until = earliest(deadline, ripe_at);
+            let Some(until) = until else {
+                self.filled.wait(&mut state);
+                continue;
+            };
+            let late = self.filled.wait_until(&mut state, until).timed_out();
+            if late && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                state.take(false, batch);
+                return;
             }
         }
-        std::mem::swap(&mut *queue, batch);
+    }
+}
+
+impl<T> State<T> {
+    /// Moves out what is due; items that may wait only when `ripe`.
+    fn take(&mut self, ripe: bool, batch: &mut Vec<T>) {
+        if ripe {
+            std::mem::swap(&mut self.queue, batch);
+            self.since = None;
+        }
+        batch.append(&mut self.urgent);
+        batch.append(&mut self.quiet);
+    }
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -83,5 +146,26 @@ mod tests {
         batch.clear();
         inbox.drain(Some(Instant::now()), &mut batch);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_may_wait_is_left_behind_by_what_cannot() {
+        let inbox = Inbox::new(100);
+        let long = Duration::from_secs(60);
+        let mut batch = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..10).for_each(|item| inbox.push(item).unwrap()));
+            inbox.drain_many(None, 10, long, &mut batch);
+        });
+        assert_eq!(batch.len(), 10);
+        inbox.push(1).unwrap();
+        inbox.push_quietly(3);
+        inbox.push_always(2);
+        batch.clear();
+        inbox.drain_many(None, 10, long, &mut batch);
+        assert_eq!(batch, [2, 3]);
+        batch.clear();
+        inbox.drain_many(None, 10, Duration::from_millis(1), &mut batch);
+        assert_eq!(batch, [1], "it has waited long enough");
     }
 }

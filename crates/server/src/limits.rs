@@ -21,6 +21,10 @@ pub(crate) struct Limits {
     pub(crate) apply_gap_max: u64,
     /// Proposals and messages that may wait for the node thread.
     pub(crate) node_inbox_max: usize,
+    /// Pending proposals from which on a batch waits for more of them.
+    pub(crate) batch_pending_min: usize,
+    /// The longest that it waits.
+    pub(crate) batch_linger: Duration,
     /// Unflushed bytes of the window before proposals are refused.
     pub(crate) window_bytes_max: usize,
     /// Unflushed bytes of the window that make the storage thread commit at once.

@@ -85,7 +85,7 @@ impl ApplyLoop {
             answers.push((applied.request_id, applied.result));
         }
         handle.progress.set_applied(self.at.0);
-        handle.node.push_always(NodeEvent::Applied { index: self.at.0 });
+        handle.node.push_quietly(NodeEvent::Applied { index: self.at.0 });
         notify_watchers(handle, changes);
         for (id, result) in answers {
             handle.waiters.answer(id, result.map_err(Into::into));

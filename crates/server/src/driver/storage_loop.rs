@@ -102,7 +102,7 @@ pub(crate) fn flush(handle: &Handle) {
             handle.shared.store.committed(flushed.revision);
             refresh_size(handle);
             let event = NodeEvent::Flushed { index: flushed.index, term: flushed.term };
-            handle.node.push_always(event);
+            handle.node.push_quietly(event);
         }
         Err(error) => fatal("failed to commit to the store", &error),
     }

@@ -8,7 +8,7 @@ use api::{
     raftpb::{Entry, HardState},
     walpb,
 };
-use wal::Wal;
+use wal::{Prepared, Wal};
 
 use super::{NodeEvent, fatal};
 use crate::{handle::Handle, inbox::Inbox};
@@ -29,14 +29,21 @@ pub(crate) enum WalEvent {
         /// Index, term and members at that point.
         snapshot: walpb::Snapshot,
     },
+    /// The next segment has been prepared.
+    Prepared(Prepared),
     /// End the thread.
     Stop,
 }
+
+/// Bytes written to a segment from which on the next one is prepared.
+const PREPARE_AFTER_BYTES: u64 = 24 << 20;
 
 /// Runs until [`WalEvent::Stop`].
 pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
     let mut batch = Vec::new();
     let mut stop = false;
+    let mut segment_began_at = 0;
+    let mut segments_cut = 0;
     while !stop {
         inbox.drain(None, &mut batch);
         let mut gathered = Gathered::default();
@@ -49,10 +56,36 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
                     gathered.save(handle, &mut wal);
                     save_snapshot(handle, &mut wal, &snapshot);
                 }
+                WalEvent::Prepared(prepared) => wal.prepared(prepared),
                 WalEvent::Stop => stop = true,
             }
         }
         gathered.save(handle, &mut wal);
+        let stats = wal.stats();
+        if stats.segments_cut > segments_cut {
+            segments_cut = stats.segments_cut;
+            segment_began_at = stats.bytes;
+        }
+        if !stop && stats.bytes - segment_began_at > PREPARE_AFTER_BYTES {
+            prepare_segment(&mut wal, inbox);
+        }
+    }
+    if let Err(error) = wal.close() {
+        tracing::warn!(%error, "failed to close the write-ahead log");
+    }
+}
+
+/// Has the next segment made and filled with zeros aside, so that no save waits for it.
+fn prepare_segment(wal: &mut Wal, inbox: &Arc<Inbox<WalEvent>>) {
+    let Some(preparation) = wal.preparation() else { return };
+    let inbox = inbox.clone();
+    let work = move || match preparation.run() {
+        Ok(prepared) => inbox.push_always(WalEvent::Prepared(prepared)),
+        // The save that fills the segment makes the next one itself, or fails as this did.
+        Err(error) => tracing::warn!(%error, "failed to prepare the next WAL segment"),
+    };
+    if let Err(error) = std::thread::Builder::new().name("wal-next".to_owned()).spawn(work) {
+        tracing::warn!(%error, "failed to start a thread for the next WAL segment");
     }
 }
 

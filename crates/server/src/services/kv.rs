@@ -105,13 +105,17 @@ impl Kv for Services {
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
         let request = request.into_inner();
-        let (revision, physical) = (request.revision, request.physical);
+        let physical = request.physical;
         let compaction = Some(request);
-        match self.0.propose(InternalRaftRequest { compaction, ..Default::default() }).await? {
+        let outcome =
+            self.0.propose(InternalRaftRequest { compaction, ..Default::default() }).await;
+        // A refused one waits too: for the compaction that made it superfluous.
+        let compacted = |failure: &Failure| failure.message == Error::Compacted.message();
+        if physical && outcome.as_ref().err().is_none_or(compacted) {
+            self.0.compactions.wait(self.0.shared.store.compact_revision()).await;
+        }
+        match outcome? {
             Applied::Compaction(mut response) => {
-                if physical {
-                    self.0.compactions.wait(revision).await;
-                }
                 response.header = Some(self.0.header(0));
                 Ok(Response::new(response))
             }
