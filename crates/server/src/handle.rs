@@ -9,12 +9,13 @@ use api::{
 };
 use apply::{Response, Shared};
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use prost::Message;
 use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
-    driver::{NodeEvent, WatchCommand, compaction::CompactionGate},
+    driver::{NodeEvent, WatchCommand, compaction::CompactionGate, watch_loop::Backlog},
     inbox::Inbox,
     limits::Limits,
     metrics::Metrics,
@@ -27,6 +28,22 @@ use crate::{
 
 /// The outcome of a proposal: what apply made of it.
 pub(crate) type Outcome = Result<Response, Failure>;
+
+/// Counts a proposal while somebody waits for it.
+struct Pending<'a>(&'a IntGauge);
+
+impl Pending<'_> {
+    fn new(gauge: &IntGauge) -> Pending<'_> {
+        gauge.inc();
+        Pending(gauge)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 /// A cheap clone of everything a service needs.
 #[derive(Clone)]
@@ -51,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    pub(crate) watch_backlog: Backlog,
     pub(crate) watch_stats: Mutex<Option<watch::hub::Stats>>,
 }
 
@@ -71,7 +89,7 @@ impl Handle {
     /// Takes a request through raft and returns what applying it answered (spec raft-server.md,
     /// section 4): backpressure, size, propose, wait.
     pub(crate) async fn propose(&self, mut request: InternalRaftRequest) -> Outcome {
-        self.check_pressure(request.lease_revoke.is_some())?;
+        self.check_pressure()?;
         let id = self.ids.next();
         request.header = Some(RequestHeader { id, ..RequestHeader::default() });
         let size = request.encoded_len();
@@ -82,13 +100,15 @@ impl Handle {
         request.encode(&mut data).expect("a vector grows");
         let began_ms = self.clock.now_ms();
         let mut wait = self.waiters.register(id);
-        let proposal = NodeEvent::Propose { id, data: data.into() };
-        if self.node.push(proposal).is_err() {
+        // Counted before the push, and until this future ends or is dropped by its client.
+        let _pending = Pending::new(&self.metrics.proposals_pending);
+        self.progress.add_unsynced(data.len());
+        let size = data.len();
+        if self.node.push(NodeEvent::Propose { id, data: data.into() }).is_err() {
+            self.progress.remove_unsynced(size);
             return Err(Error::TooManyRequests.into());
         }
-        self.metrics.proposals_pending.inc();
         let outcome = timeout(self.limits.request_timeout, wait.result()).await;
-        self.metrics.proposals_pending.dec();
         match outcome {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Error::Stopped.into()),
@@ -99,13 +119,15 @@ impl Handle {
         }
     }
 
-    /// Refuses work while apply or the storage thread is behind.
-    fn check_pressure(&self, _revoke: bool) -> Result<(), Failure> {
+    /// Refuses work while apply, the log or the storage thread is behind.
+    fn check_pressure(&self) -> Result<(), Failure> {
         if self.progress.stopping() {
             return Err(Error::Stopped.into());
         }
         let behind = self.progress.committed().0.saturating_sub(self.progress.applied().0);
-        if behind > self.limits.apply_gap_max || self.progress.overloaded() {
+        let unflushed = self.window.pending_bytes() > self.limits.window_bytes_max;
+        let unsynced = self.progress.unsynced() > self.limits.unsynced_bytes_max;
+        if behind > self.limits.apply_gap_max || unflushed || unsynced {
             return Err(Error::TooManyRequests.into());
         }
         Ok(())

@@ -33,8 +33,10 @@ pub(crate) struct Limits {
     pub(crate) window_ops_flush: usize,
     /// Longest time that a change stays unflushed (`--backend-batch-interval`).
     pub(crate) flush_interval: Duration,
-    /// Applied transactions that may wait for the watch thread; beyond, watchers read history.
-    pub(crate) watch_changes_max: usize,
+    /// Bytes of applied changes that may wait for the watch thread; beyond, watchers read history.
+    pub(crate) watch_backlog_bytes_max: usize,
+    /// Bytes of proposals and entries that may wait for the disk of the log.
+    pub(crate) unsynced_bytes_max: usize,
     /// Responses that may wait for one slow watch stream.
     pub(crate) watch_stream_max: usize,
     /// Bytes of events per watch response above which a fragmenting watcher's is split, and the

@@ -181,7 +181,7 @@ fn handle(
         waiters: Waiters::new(),
         reads: ReadGate::new(),
         node: Arc::new(Inbox::new(settings.limits.node_inbox_max)),
-        watch: Arc::new(Inbox::new(settings.limits.watch_changes_max)),
+        watch: Arc::new(Inbox::new(usize::MAX)),
         compactions: CompactionGate::new(finished),
         progress: Progress::new(recovered.applied, term),
         shared,
@@ -190,6 +190,7 @@ fn handle(
         limits: settings.limits.clone(),
         metrics: Metrics::new(),
         clock: Clock::start(),
+        watch_backlog: Default::default(),
         watch_stats: parking_lot::Mutex::default(),
     })
 }
@@ -220,6 +221,7 @@ fn node_loop(
         conf_state,
         conf_index,
         snapshot_index,
+        applied: conf_index,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the threads of a member tell the others: positions in the log, the leader, sizes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use api::ids::{MemberId, RaftIndex, Term};
 use tokio::sync::watch;
@@ -14,7 +14,8 @@ pub(crate) struct Progress {
     leader_since_ms: AtomicU64,
     db_allocated: AtomicU64,
     db_in_use: AtomicU64,
-    overloaded: AtomicBool,
+    unsynced: AtomicUsize,
+    flush_armed: AtomicBool,
     ready: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
 }
@@ -30,7 +31,8 @@ impl Progress {
             leader_since_ms: AtomicU64::new(0),
             db_allocated: AtomicU64::new(0),
             db_in_use: AtomicU64::new(0),
-            overloaded: AtomicBool::new(false),
+            unsynced: AtomicUsize::new(0),
+            flush_armed: AtomicBool::new(false),
             ready: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
         }
@@ -104,14 +106,30 @@ impl Progress {
         self.db_in_use.store(size.in_use, Ordering::Release);
     }
 
-    /// Whether the storage thread has fallen behind by more than its limit.
-    pub(crate) fn overloaded(&self) -> bool {
-        self.overloaded.load(Ordering::Acquire)
+    /// Bytes of proposals and entries that wait for the node thread or the disk of the log.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.unsynced.load(Ordering::Acquire)
     }
 
-    /// Records whether the storage thread has fallen behind.
-    pub(crate) fn set_overloaded(&self, overloaded: bool) {
-        self.overloaded.store(overloaded, Ordering::Release);
+    /// A proposal or an entry of this size waits.
+    pub(crate) fn add_unsynced(&self, bytes: usize) {
+        self.unsynced.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// It does not wait any more.
+    pub(crate) fn remove_unsynced(&self, bytes: usize) {
+        self.unsynced.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// After changes entered the window: whether the storage thread has to be told, since no flush
+    /// is to come that will find them.
+    pub(crate) fn arm_flush(&self) -> bool {
+        !self.flush_armed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Before a flush takes the window: changes after this have to be told of again.
+    pub(crate) fn disarm_flush(&self) {
+        self.flush_armed.store(false, Ordering::SeqCst);
     }
 
     /// The member has published itself: clients are served.

@@ -118,7 +118,9 @@ pub trait File: Send {
     /// Writes zeros from `from` to `to`, as real writes: the blocks are in use afterwards, so that
     /// later writes into them change no metadata of the file system.
     fn zero(&self, from: u64, to: u64) -> io::Result<()> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        // Page by page: the page cache keeps what one large write filled as one piece, and then
+        // writes all of the piece back for every small record that is put into it.
+        static ZEROS: [u8; 4 << 10] = [0; 4 << 10];
         let mut at = from;
         while at < to {
             let some = (to - at).min(ZEROS.len() as u64);

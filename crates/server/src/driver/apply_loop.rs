@@ -7,14 +7,13 @@ use std::{
 };
 
 use api::{
-    event::Changes,
     ids::{RaftIndex, Term},
     raftpb::Entry,
 };
 use apply::{Applied, Context, Effect, Response, StateMachine};
 use storage::Op;
 
-use super::{NodeEvent, WatchCommand, fatal, storage_loop::StorageEvent};
+use super::{NodeEvent, fatal, storage_loop::StorageEvent};
 use crate::{handle::Handle, inbox::Inbox};
 
 /// What can happen to the apply thread.
@@ -86,7 +85,10 @@ impl ApplyLoop {
         }
         handle.progress.set_applied(self.at.0);
         handle.node.push_quietly(NodeEvent::Applied { index: self.at.0 });
-        notify_watchers(handle, changes);
+        if !changes.is_empty() {
+            let bytes_max = handle.limits.watch_backlog_bytes_max;
+            handle.watch_backlog.hand_over(&handle.watch, changes, bytes_max);
+        }
         for (id, result) in answers {
             handle.waiters.answer(id, result.map_err(Into::into));
         }
@@ -111,18 +113,13 @@ impl ApplyLoop {
     /// Hands changes to the window and, where it needs to know, the storage thread.
     fn store(&self, handle: &Handle, ops: Vec<Op>) {
         let limits = &handle.limits;
-        let was_empty = handle.window.pending_ops() == 0;
         handle.window.append(ops, self.at, handle.shared.store.revision());
-        let bytes = handle.window.pending_bytes();
-        let full = bytes > limits.window_bytes_flush
+        let full = handle.window.pending_bytes() > limits.window_bytes_flush
             || handle.window.pending_ops() > limits.window_ops_flush;
         if full {
             self.outlets.storage.push_always(StorageEvent::Full);
-        } else if was_empty {
+        } else if handle.progress.arm_flush() {
             self.outlets.storage.push_always(StorageEvent::Filled);
-        }
-        if bytes > limits.window_bytes_max {
-            handle.progress.set_overloaded(true);
         }
     }
 
@@ -164,14 +161,6 @@ fn op(result: &Result<Response, apply::ApplyError>) -> &'static str {
         Ok(Response::LeaseCheckpoint(_)) => "LeaseCheckpoint",
         Ok(Response::Alarm(_)) => "Alarm",
         _ => "Other",
-    }
-}
-
-/// Hands changes to the watch thread; past its limit it is told to read them from history.
-fn notify_watchers(handle: &Handle, changes: Vec<Changes>) {
-    let Some(first) = changes.first().map(|changes| changes.revision) else { return };
-    if handle.watch.push(WatchCommand::Changed(changes)).is_err() {
-        handle.watch.push_always(WatchCommand::Lagged { from: first });
     }
 }
 

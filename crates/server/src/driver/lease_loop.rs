@@ -30,24 +30,36 @@ pub(crate) async fn run(handle: Handle) {
         for action in actions {
             match action {
                 LeaseAction::Revoke(ids) => {
-                    for id in ids {
-                        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-                        let handle = handle.clone();
-                        tokio::spawn(async move {
-                            revoke(&handle, id).await;
-                            drop(permit);
-                        });
-                    }
+                    tokio::spawn(revoke_all(handle.clone(), ids, permits.clone()));
                 }
                 LeaseAction::Checkpoint(checkpoints) => {
                     let lease_checkpoint = Some(LeaseCheckpointRequest { checkpoints });
                     let request = InternalRaftRequest { lease_checkpoint, ..Default::default() };
-                    if let Err(failure) = handle.propose(request).await {
-                        tracing::warn!(error = %failure.message, "failed to checkpoint leases");
-                    }
+                    let handle = handle.clone();
+                    tokio::spawn(async move {
+                        if let Err(failure) = handle.propose(request).await {
+                            tracing::warn!(error = %failure.message, "failed to checkpoint leases");
+                        }
+                    });
                 }
             }
         }
+    }
+}
+
+/// Revokes expired leases, a bounded number at a time. The ticker goes on meanwhile; the lessor does
+/// not offer them again for a while.
+async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, permits: Arc<Semaphore>) {
+    for id in ids {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        if handle.progress.stopping() {
+            return;
+        }
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            revoke(&handle, id).await;
+            drop(permit);
+        });
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct NodeLoop {
     pub(crate) conf_index: RaftIndex,
     /// The index of the last snapshot record in the log.
     pub(crate) snapshot_index: RaftIndex,
+    /// The last index that the apply thread has reported.
+    pub(crate) applied: RaftIndex,
 }
 
 /// How many proposals make a batch worth its sync: with many clients waiting, a quarter of them. By
@@ -80,10 +82,16 @@ impl NodeLoop {
         outputs: &mut Vec<Output>,
     ) {
         let input = match event {
-            NodeEvent::Propose { id, data } => Input::Propose { ticket: id, data },
+            NodeEvent::Propose { id, data } => {
+                handle.progress.remove_unsynced(data.len());
+                Input::Propose { ticket: id, data }
+            }
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
             NodeEvent::Persisted { ready } => Input::Persisted { ready },
-            NodeEvent::Applied { index } => Input::Applied { index },
+            NodeEvent::Applied { index } => {
+                self.applied = index;
+                Input::Applied { index }
+            }
             NodeEvent::ConfChange { change } => Input::ApplyConfChange { change },
             NodeEvent::Flushed { index, term } => {
                 self.snapshot(handle, index, term, now_ms, outputs);
@@ -97,7 +105,9 @@ impl NodeLoop {
     fn execute(&mut self, handle: &Handle, output: Output) {
         match output {
             Output::Persist { ready, hard_state, entries, .. } => {
-                self.wal.push_always(WalEvent::Persist { ready, hard_state, entries });
+                let bytes = entries.iter().map(|entry| entry.data.len()).sum();
+                handle.progress.add_unsynced(bytes);
+                self.wal.push_always(WalEvent::Persist { ready, hard_state, entries, bytes });
             }
             Output::Commit { entries } => {
                 if let Some(last) = entries.last() {
@@ -147,7 +157,8 @@ impl NodeLoop {
     }
 
     /// Once enough entries are safely in the store, records a snapshot in the log and lets go of the
-    /// entries before it. Waits while a configuration change is newer than the store's commit.
+    /// entries before it. Waits while a configuration change is newer than the store's commit, or
+    /// word of the commit has overtaken that of the apply.
     fn snapshot(
         &mut self,
         handle: &Handle,
@@ -157,7 +168,8 @@ impl NodeLoop {
         outputs: &mut Vec<Output>,
     ) {
         let behind = index.0.saturating_sub(self.snapshot_index.0);
-        if behind < handle.limits.snapshot_count || self.conf_index > index {
+        if behind < handle.limits.snapshot_count || self.conf_index > index || index > self.applied
+        {
             return;
         }
         let conf_state = Some(self.conf_state.clone());

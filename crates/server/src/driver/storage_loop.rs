@@ -8,7 +8,7 @@ use crate::{handle::Handle, inbox::Inbox};
 
 /// What can happen to the storage thread.
 pub(crate) enum StorageEvent {
-    /// The window was empty and is not any more.
+    /// There is something in the window that no flush is planned for.
     Filled,
     /// The window has grown past its flush limit.
     Full,
@@ -94,6 +94,7 @@ fn compaction_step(handle: &Handle) {
 /// Commits the window. Also called by those who must see the backend up to date (hashes, physical
 /// compactions).
 pub(crate) fn flush(handle: &Handle) {
+    handle.progress.disarm_flush();
     let began = Instant::now();
     match handle.window.flush(&*handle.backend) {
         Ok(None) => {}
@@ -106,8 +107,6 @@ pub(crate) fn flush(handle: &Handle) {
         }
         Err(error) => fatal("failed to commit to the store", &error),
     }
-    let overloaded = handle.window.pending_bytes() > handle.limits.window_bytes_max;
-    handle.progress.set_overloaded(overloaded);
 }
 
 /// Reads the size of the store, for quota, status and metrics.

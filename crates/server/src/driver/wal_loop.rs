@@ -23,6 +23,8 @@ pub(crate) enum WalEvent {
         hard_state: Option<HardState>,
         /// Entries to append.
         entries: Vec<Entry>,
+        /// Bytes of their data.
+        bytes: usize,
     },
     /// Record that the log before `snapshot` is covered by the store, and release its segments.
     Snapshot {
@@ -49,7 +51,8 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
         let mut gathered = Gathered::default();
         for event in batch.drain(..) {
             match event {
-                WalEvent::Persist { ready, hard_state, entries } => {
+                WalEvent::Persist { ready, hard_state, entries, bytes } => {
+                    gathered.bytes += bytes;
                     gathered.add(ready, hard_state, entries);
                 }
                 WalEvent::Snapshot { snapshot } => {
@@ -95,6 +98,7 @@ struct Gathered {
     ready: Option<u64>,
     hard_state: Option<HardState>,
     entries: Vec<Entry>,
+    bytes: usize,
 }
 
 impl Gathered {
@@ -118,6 +122,7 @@ impl Gathered {
             fatal("failed to write the write-ahead log", &error);
         }
         self.entries.clear();
+        handle.progress.remove_unsynced(std::mem::take(&mut self.bytes));
         let stats = wal.stats();
         if stats.syncs > syncs {
             handle.metrics.wal_fsync.observe(began.elapsed().as_secs_f64());

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use api::{event::Changes, ids::Revision, kv::RawKeyValue};
+use api::{etcdserverpb::WatchResponse, event::Changes, ids::Revision, kv::RawKeyValue};
 use mvcc::{ReadError, Store};
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +22,7 @@ use watch::{
 };
 
 use super::fatal;
-use crate::handle::Handle;
+use crate::{handle::Handle, inbox::Inbox};
 
 /// Bytes of events that may wait for one slow stream.
 const STREAM_BYTES_MAX: usize = 4 << 20;
@@ -31,11 +31,8 @@ const STREAM_BYTES_MAX: usize = 4 << 20;
 pub(crate) enum WatchCommand {
     /// Apply changed this.
     Changed(Vec<Changes>),
-    /// Changes from this revision on were too many to hand over: read them from history.
-    Lagged {
-        /// The first revision that was not handed over.
-        from: i64,
-    },
+    /// Changes were too many to hand over: read them from history.
+    Lagged,
     /// A client opened a stream.
     Open(StreamId, Arc<Outlet>),
     /// A stream ended.
@@ -44,57 +41,124 @@ pub(crate) enum WatchCommand {
     Create(WatcherKey, Box<WatcherSpec>),
     /// Remove a watcher; the answer says that no more of it will come.
     Cancel(WatcherKey, oneshot::Sender<()>),
-    /// A client asks how far its stream is.
-    Progress(StreamId),
+    /// A client asks how far its stream is; answered when it has been told, or not.
+    Progress(StreamId, oneshot::Sender<()>),
     /// A stream that was full has room again.
     Room(StreamId),
     /// End the thread.
     Stop,
 }
 
-/// The queue of one stream, shared by the hub's side and the client's.
+/// What the queue of a stream carries, in the order that the client sees.
+pub(crate) enum Item {
+    /// From the hub.
+    Delivery(Delivery),
+    /// The answer to a request of the client.
+    Reply(Box<WatchResponse>),
+}
+
+/// What apply has handed over and the watch thread has not taken yet, in bytes.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    bytes: AtomicUsize,
+    lagged: AtomicBool,
+}
+
+fn bytes_of(changes: &[Changes]) -> usize {
+    let events = changes.iter().flat_map(|changes| changes.events.iter());
+    events.map(|event| event.kv.0.len() + size_of::<api::event::Event>()).sum()
+}
+
+impl Backlog {
+    /// Hands changes over, or, when more than `bytes_max` wait, says so once instead.
+    pub(crate) fn hand_over(
+        &self,
+        inbox: &Inbox<WatchCommand>,
+        changes: Vec<Changes>,
+        bytes_max: usize,
+    ) {
+        let bytes = bytes_of(&changes);
+        if self.bytes.load(Ordering::SeqCst) <= bytes_max {
+            self.bytes.fetch_add(bytes, Ordering::SeqCst);
+            inbox.push_always(WatchCommand::Changed(changes));
+        } else if !self.lagged.swap(true, Ordering::SeqCst) {
+            inbox.push_always(WatchCommand::Lagged);
+        }
+    }
+
+    fn taken(&self, changes: &[Changes]) {
+        self.bytes.fetch_sub(bytes_of(changes), Ordering::SeqCst);
+    }
+
+    /// From now on a further lag is told again.
+    fn caught_up(&self) {
+        self.lagged.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The queue of one stream, shared by the hub, the reader of requests and the client's side.
 pub(crate) struct Outlet {
-    queue: mpsc::Sender<Delivery>,
+    queue: mpsc::Sender<Item>,
     bytes: AtomicUsize,
     full: AtomicBool,
 }
 
 impl Outlet {
     /// A queue of at most `limit` messages.
-    pub(crate) fn new(limit: usize) -> (Arc<Outlet>, mpsc::Receiver<Delivery>) {
+    pub(crate) fn new(limit: usize) -> (Arc<Outlet>, mpsc::Receiver<Item>) {
         let (queue, receiver) = mpsc::channel(limit);
         let (bytes, full) = (AtomicUsize::new(0), AtomicBool::new(false));
         (Arc::new(Outlet { queue, bytes, full }), receiver)
     }
 
-    /// The client's side has taken a message; whether the hub is to be told that there is room.
-    pub(crate) fn taken(&self, delivery: &Delivery, left: usize) -> bool {
-        let before = self.bytes.fetch_sub(delivery.size(), Ordering::AcqRel);
-        let low = left <= self.queue.max_capacity() / 2 && before <= STREAM_BYTES_MAX;
-        low && self.full.swap(false, Ordering::AcqRel)
+    /// Queues a reply behind what is there, waiting for room; false when the client is gone.
+    pub(crate) async fn reply(&self, response: WatchResponse) -> bool {
+        self.queue.send(Item::Reply(Box::new(response))).await.is_ok()
+    }
+
+    /// Resolves when the client is gone.
+    pub(crate) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
+    /// The client's side has taken an item, `left` remain; whether the hub is to be told that there
+    /// is room.
+    pub(crate) fn taken(&self, item: &Item, left: usize) -> bool {
+        let size = match item {
+            Item::Delivery(delivery) => delivery.size(),
+            Item::Reply(_) => 0,
+        };
+        let bytes = self.bytes.fetch_sub(size, Ordering::SeqCst) - size;
+        let half = self.queue.max_capacity() / 2;
+        let low = left == 0 || (left <= half && bytes <= STREAM_BYTES_MAX);
+        low && self.full.swap(false, Ordering::SeqCst)
     }
 
     fn try_offer(&self, delivery: Delivery) -> Result<(), Delivery> {
-        if self.bytes.load(Ordering::Acquire) > STREAM_BYTES_MAX {
+        if self.bytes.load(Ordering::SeqCst) > STREAM_BYTES_MAX {
             return Err(delivery);
         }
         let size = delivery.size();
-        self.bytes.fetch_add(size, Ordering::AcqRel);
-        match self.queue.try_send(delivery) {
+        self.bytes.fetch_add(size, Ordering::SeqCst);
+        match self.queue.try_send(Item::Delivery(delivery)) {
             // A client that is gone takes everything.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(delivery)) => {
-                self.bytes.fetch_sub(size, Ordering::AcqRel);
-                Err(delivery)
+            Err(mpsc::error::TrySendError::Full(item)) => {
+                self.bytes.fetch_sub(size, Ordering::SeqCst);
+                match item {
+                    Item::Delivery(delivery) => Err(delivery),
+                    Item::Reply(_) => unreachable!("a delivery was offered"),
+                }
             }
         }
     }
 
     /// Offers, and after a refusal has been marked offers once more: the client may have taken
-    /// everything in between, without seeing the mark.
+    /// everything in between, without seeing the mark. The mark, the bytes and the queue are read
+    /// and written in one order on all threads.
     fn offer(&self, delivery: Delivery) -> Result<(), Full> {
         let Err(delivery) = self.try_offer(delivery) else { return Ok(()) };
-        self.full.store(true, Ordering::Release);
+        self.full.store(true, Ordering::SeqCst);
         self.try_offer(delivery).map_err(|_| Full)
     }
 }
@@ -189,12 +253,16 @@ impl WatchLoop<'_> {
         let history = StoreHistory(&self.handle.shared.store);
         match command {
             WatchCommand::Changed(changes) => {
+                self.handle.watch_backlog.taken(&changes);
                 let before = self.hub.stats().delivered_events;
                 self.hub.notify(&changes, &history, &mut self.outlets);
                 let sent = self.hub.stats().delivered_events - before;
                 self.handle.metrics.watch_events.inc_by(sent);
             }
-            WatchCommand::Lagged { from } => self.hub.lagged(from),
+            WatchCommand::Lagged => {
+                self.handle.watch_backlog.caught_up();
+                self.hub.lagged(history.revision());
+            }
             WatchCommand::Open(stream, outlet) => {
                 self.outlets.0.insert(stream, outlet);
                 self.hub.open_stream(stream);
@@ -214,8 +282,9 @@ impl WatchLoop<'_> {
                 self.hub.cancel(key);
                 let _gone = done.send(());
             }
-            WatchCommand::Progress(stream) => {
+            WatchCommand::Progress(stream, done) => {
                 self.hub.progress(stream, &history, &mut self.outlets);
+                let _gone = done.send(());
             }
             WatchCommand::Room(stream) => self.hub.stream_has_room(stream),
             WatchCommand::Stop => unreachable!("handled by the loop"),

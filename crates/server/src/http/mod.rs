@@ -139,12 +139,14 @@ impl Router {
             .headers()
             .get(http::header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc && self.surface == Surface::Client {
-            self.handle.progress.wait_ready().await;
-            return self.grpc.call(request).await;
-        }
         if self.surface == Surface::Client {
-            self.handle.progress.wait_ready().await;
+            tokio::select! {
+                () = self.handle.progress.wait_ready() => {}
+                () = self.handle.progress.wait_stopping() => {}
+            }
+            if is_grpc {
+                return self.grpc.call(request).await;
+            }
         }
         plain::route(&self.handle, self.surface, request).await
     }

@@ -112,7 +112,13 @@ impl Kv for Services {
         // A refused one waits too: for the compaction that made it superfluous.
         let compacted = |failure: &Failure| failure.message == Error::Compacted.message();
         if physical && outcome.as_ref().err().is_none_or(compacted) {
-            self.0.compactions.wait(self.0.shared.store.compact_revision()).await;
+            let compacted = self.0.shared.store.compact_revision();
+            tokio::select! {
+                () = self.0.compactions.wait(compacted) => {}
+                () = self.0.progress.wait_stopping() => {
+                    return Err(Failure::from(Error::Stopped).into());
+                }
+            }
         }
         match outcome? {
             Applied::Compaction(mut response) => {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     pin::Pin,
     sync::{
         Arc,
@@ -26,13 +27,13 @@ use watch::{
 
 use super::Services;
 use crate::{
-    driver::{WatchCommand, watch_loop::Outlet},
+    driver::{
+        WatchCommand,
+        watch_loop::{Item, Outlet},
+    },
     handle::Handle,
     status::Failure,
 };
-
-/// Replies that may wait for a slow client before its next request is read.
-const REPLIES_MAX: usize = 16;
 
 /// Numbers streams; the numbers never leave the process.
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
@@ -46,109 +47,92 @@ impl Watch for Services {
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Responses>, Status> {
         let stream = StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed));
-        let (outlet, deliveries) = Outlet::new(self.0.limits.watch_stream_max);
-        let (replies, reply_queue) = mpsc::channel(REPLIES_MAX);
+        let (outlet, items) = Outlet::new(self.0.limits.watch_stream_max);
+        let (end, ended) = oneshot::channel();
         self.0.watch.push_always(WatchCommand::Open(stream, outlet.clone()));
-        let responses = Responses {
+        let requests = request.into_inner();
+        tokio::spawn(serve(self.0.clone(), stream, requests, outlet.clone(), end));
+        Ok(Response::new(Responses {
             handle: self.0.clone(),
             stream,
             outlet,
-            replies: reply_queue,
-            replies_open: true,
-            deliveries,
+            items,
+            ended: Some(ended),
             fragments: VecDeque::new(),
-        };
-        tokio::spawn(serve_requests(self.0.clone(), stream, request.into_inner(), replies));
-        Ok(Response::new(responses))
+        }))
     }
 }
 
-/// What the client's side is told beside deliveries.
-enum Reply {
-    Response(Box<WatchResponse>),
-    /// The stream ends with this status.
-    End(Status),
-}
-
-/// Reads requests until the client is gone. A client that only ends its side of the stream keeps
-/// its watchers.
-async fn serve_requests(
+/// Serves a stream until the client is gone or the member stops.
+async fn serve(
     handle: Handle,
     stream: StreamId,
-    mut requests: Streaming<WatchRequest>,
-    replies: mpsc::Sender<Reply>,
+    requests: Streaming<WatchRequest>,
+    outlet: Arc<Outlet>,
+    end: oneshot::Sender<Status>,
 ) {
+    let status = tokio::select! {
+        status = serve_requests(&handle, stream, requests, &outlet) => status,
+        () = outlet.closed() => return,
+        () = handle.progress.wait_stopping() => Failure::from(Error::Stopped).into(),
+    };
+    let _gone = end.send(status);
+}
+
+/// Reads requests until one is broken. A client that only ends its side of the stream keeps its
+/// watchers: this then never returns.
+async fn serve_requests(
+    handle: &Handle,
+    stream: StreamId,
+    mut requests: Streaming<WatchRequest>,
+    outlet: &Outlet,
+) -> Status {
     let mut state = StreamState::new();
     loop {
-        let request = tokio::select! {
-            request = requests.message() => request,
-            () = replies.closed() => return,
-            () = handle.progress.wait_stopping() => {
-                let end = Failure::from(Error::Stopped).into();
-                let _gone = replies.send(Reply::End(end)).await;
-                return;
-            }
-        };
-        match request {
+        match requests.message().await {
             Ok(Some(request)) => {
                 let revision = handle.shared.store.revision();
                 for action in state.handle(request, revision, |_| Ok(())) {
-                    if execute(&handle, stream, action, &replies).await.is_err() {
-                        return;
-                    }
+                    execute(handle, stream, action, outlet).await;
                 }
             }
-            Ok(None) => break,
-            Err(status) => {
-                let _gone = replies.send(Reply::End(status)).await;
-                return;
-            }
-        }
-    }
-    tokio::select! {
-        () = replies.closed() => {}
-        () = handle.progress.wait_stopping() => {
-            let end = Failure::from(Error::Stopped).into();
-            let _gone = replies.send(Reply::End(end)).await;
+            Ok(None) => std::future::pending().await,
+            Err(status) => return status,
         }
     }
 }
 
-/// Carries out one step; an error means that the client is gone.
-async fn execute(
-    handle: &Handle,
-    stream: StreamId,
-    action: Action,
-    replies: &mpsc::Sender<Reply>,
-) -> Result<(), ()> {
+/// Carries out one step, to its end.
+async fn execute(handle: &Handle, stream: StreamId, action: Action, outlet: &Outlet) {
+    let (done, wait) = oneshot::channel();
     match action {
         Action::Reply(response) => {
-            replies.send(Reply::Response(Box::new(response))).await.map_err(|_| ())?;
+            let _gone = outlet.reply(response).await;
+            return;
         }
         Action::Create { watch_id, spec } => {
             let key = WatcherKey { stream, watch_id };
             handle.watch.push_always(WatchCommand::Create(key, Box::new(spec)));
+            return;
         }
         Action::Cancel { watch_id } => {
-            let (done, wait) = oneshot::channel();
             let key = WatcherKey { stream, watch_id };
             handle.watch.push_always(WatchCommand::Cancel(key, done));
-            wait.await.map_err(|_| ())?;
         }
-        Action::Progress => handle.watch.push_always(WatchCommand::Progress(stream)),
+        Action::Progress => handle.watch.push_always(WatchCommand::Progress(stream, done)),
     }
-    Ok(())
+    let _stopped = wait.await;
 }
 
-/// The client's side of a stream: replies before deliveries, since a watcher is made known before
-/// the hub learns of it.
+/// The client's side of a stream. Replies and deliveries share one queue: a watcher is made known
+/// before the hub learns of it, and nothing of it comes after it was cancelled.
 pub(crate) struct Responses {
     handle: Handle,
     stream: StreamId,
     outlet: Arc<Outlet>,
-    replies: mpsc::Receiver<Reply>,
-    replies_open: bool,
-    deliveries: mpsc::Receiver<Delivery>,
+    items: mpsc::Receiver<Item>,
+    /// Resolves to the status that the stream ends with; `None` once it has.
+    ended: Option<oneshot::Receiver<Status>>,
     /// The rest of a response that is sent in parts.
     fragments: VecDeque<WatchResponse>,
 }
@@ -182,23 +166,22 @@ impl Stream for Responses {
         if let Some(fragment) = self.fragments.pop_front() {
             return Poll::Ready(Some(Ok(fragment)));
         }
-        if self.replies_open {
-            match self.replies.poll_recv(cx) {
-                Poll::Ready(Some(Reply::Response(response))) => {
-                    return Poll::Ready(Some(Ok(self.complete(*response))));
-                }
-                Poll::Ready(Some(Reply::End(status))) => return Poll::Ready(Some(Err(status))),
-                Poll::Ready(None) => self.replies_open = false,
-                Poll::Pending => {}
+        if let Some(ended) = &mut self.ended
+            && let Poll::Ready(status) = Pin::new(ended).poll(cx)
+        {
+            self.ended = None;
+            if let Ok(status) = status {
+                return Poll::Ready(Some(Err(status)));
             }
         }
-        let Some(delivery) = ready!(self.deliveries.poll_recv(cx)) else {
-            return Poll::Ready(None);
-        };
-        if self.outlet.taken(&delivery, self.deliveries.len()) {
+        let Some(item) = ready!(self.items.poll_recv(cx)) else { return Poll::Ready(None) };
+        if self.outlet.taken(&item, self.items.len()) {
             self.handle.watch.push_always(WatchCommand::Room(self.stream));
         }
-        Poll::Ready(Some(Ok(self.unpack(delivery))))
+        Poll::Ready(Some(Ok(match item {
+            Item::Delivery(delivery) => self.unpack(delivery),
+            Item::Reply(response) => self.complete(*response),
+        })))
     }
 }
 
