@@ -101,12 +101,13 @@ pub(crate) fn flush(handle: &Handle) {
         Ok(Some(flushed)) => {
             handle.metrics.backend_commit.observe(began.elapsed().as_secs_f64());
             handle.shared.store.committed(flushed.revision);
-            refresh_size(handle);
             let event = NodeEvent::Flushed { index: flushed.index, term: flushed.term };
             handle.node.push_quietly(event);
         }
         Err(error) => fatal("failed to commit to the store", &error),
     }
+    // What a compaction removed is committed without an index of its own.
+    refresh_size(handle);
 }
 
 /// Reads the size of the store, for quota, status and metrics.
