@@ -144,7 +144,7 @@ fn normalise_line(line: &str) -> String {
     let mut out = String::new();
     let mut token = String::new();
     for c in line.chars().chain(['\n']) {
-        if c.is_ascii_alphanumeric() || c == '.' {
+        if c.is_ascii_alphanumeric() || c == '.' || c == 'µ' {
             token.push(c);
             continue;
         }
@@ -196,13 +196,37 @@ fn normalise_token(token: &str) -> String {
     if decimal && digits == 5 {
         return "PORT".to_owned();
     }
-    let numeric = token.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let numeric = token.trim_end_matches(char::is_alphabetic);
     let unit = &token[numeric.len()..];
-    if ["ms", "s", "µs"].contains(&unit) && numeric.contains('.') {
+    let number = numeric.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let short = ["ms", "µs"].contains(&unit) || (unit == "s" && numeric.contains('.'));
+    if number && !numeric.is_empty() && short {
         return "TIME".to_owned();
     }
     if token.starts_with("3.") && token.split('.').count() == 3 {
         return "VERSION".to_owned();
     }
     token.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_ids_and_ports_become_their_kind() {
+        for (line, expected) in [
+            ("took = 976.514µs", "took = TIME"),
+            ("took = 4.1ms", "took = TIME"),
+            ("took = 12ms", "took = TIME"),
+            ("TTL(100s)", "TTL(100s)"),
+            (
+                "127.0.0.1:45249, 82039f3eee02bfb3, 3.7.1, 49 kB, true",
+                "127.0.0.1:PORT, ID, VERSION, SIZE, true",
+            ),
+            ("revision 12", "revision 12"),
+        ] {
+            assert_eq!(normalise_line(line), expected);
+        }
+    }
 }
