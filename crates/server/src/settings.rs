@@ -114,7 +114,7 @@ fn limits(config: &Config) -> Limits {
         apply_gap_max: 5000,
         node_inbox_max: 65_536,
         batch_pending_min: 128,
-        batch_linger: Duration::from_millis(5),
+        batch_linger: Duration::from_millis(10),
         window_bytes_max: 256 << 20,
         window_bytes_flush: 16 << 20,
         window_ops_flush: usize::try_from(config.backend_commit_ops()).unwrap_or(10_000),

@@ -32,12 +32,12 @@ pub(crate) struct NodeLoop {
     pub(crate) applied: RaftIndex,
 }
 
-/// How many proposals make a batch worth its sync: with many clients waiting, a quarter of them. By
-/// Little's law the wait for them costs a quarter of the latency that clients see anyway, and saves
+/// How many proposals make a batch worth its sync: with many clients waiting, a third of them. By
+/// Little's law the wait for them costs a third of the latency that clients see anyway, and saves
 /// most syncs and wake-ups. With few clients nothing waits.
 fn batch_wanted(handle: &Handle) -> usize {
     let pending = usize::try_from(handle.metrics.proposals_pending.get()).unwrap_or(0);
-    if pending < handle.limits.batch_pending_min { 1 } else { pending / 4 }
+    if pending < handle.limits.batch_pending_min { 1 } else { pending / 3 }
 }
 
 impl NodeLoop {
