@@ -55,9 +55,9 @@ async fn run(config: &Config) -> Result<i32> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let listeners = Listeners {
-        client: listen::bind(&settings.listen_client, settings.reuse).await?,
-        metrics: listen::bind(&settings.listen_metrics, settings.reuse).await?,
-        peer: listen::bind(&settings.listen_peer, settings.reuse).await?,
+        client: listen::bind(&settings.listen_client, settings.reuse_port).await?,
+        metrics: listen::bind(&settings.listen_metrics, settings.reuse_port).await?,
+        peer: listen::bind(&settings.listen_peer, settings.reuse_port).await?,
     };
     let member = Member::start(&settings)?;
     let mut received = 0;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use config::{Config, UrlList};
 
-use crate::{http::HttpSettings, limits::Limits, listen::Reuse};
+use crate::{http::HttpSettings, limits::Limits};
 
 /// A member's settings, taken from flags, environment or file.
 pub(crate) struct Settings {
@@ -28,8 +28,8 @@ pub(crate) struct Settings {
     pub(crate) listen_peer: UrlList,
     /// `--listen-metrics-urls`.
     pub(crate) listen_metrics: UrlList,
-    /// How sockets are shared.
-    pub(crate) reuse: Reuse,
+    /// `--socket-reuse-port`.
+    pub(crate) reuse_port: bool,
     /// `--heartbeat-interval`.
     pub(crate) heartbeat: Duration,
     /// `--pre-vote`.
@@ -73,7 +73,7 @@ impl Settings {
             listen_client: config.listen_client_urls.clone(),
             listen_peer: config.listen_peer_urls.clone(),
             listen_metrics: config.listen_metrics_urls.clone(),
-            reuse: Reuse { port: config.socket_reuse_port, address: config.socket_reuse_address },
+            reuse_port: config.socket_reuse_port,
             heartbeat: Duration::from_millis(config.heartbeat_interval_ms),
             pre_vote: config.pre_vote,
             fsync: !config.unsafe_no_fsync,

@@ -200,7 +200,11 @@ impl History for StoreHistory<'_> {
     }
 
     fn value(&self, at: Revision) -> Option<RawKeyValue> {
-        self.0.value(at).unwrap_or_default()
+        match self.0.value(at) {
+            Ok(value) => value,
+            Err(ReadError::Compacted | ReadError::Future) => None,
+            Err(error) => fatal("failed to read a replaced value for watchers", &error),
+        }
     }
 }
 
