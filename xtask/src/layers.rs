@@ -3,25 +3,53 @@
 /// Crates by layer, lowest first. A crate may use any crate of a lower layer, none of its own but
 /// those listed in [`SIDEWAYS`].
 pub(crate) const LAYERS: &[&[&str]] = &[
-    &["api", "vfs"],
+    &["api", "vfs", "bbolt", "checker"],
     &["wal", "storage"],
-    &["mvcc", "watch", "lease", "membership"],
+    &["mvcc", "watch", "lease", "membership", "auth"],
     &["apply", "replica"],
-    &["config", "server"],
-    &["oxetcd", "bench", "conformance", "xtask"],
+    &["config", "tls", "transport", "client", "server", "ctl", "utl"],
+    &["oxetcd", "bench", "conformance", "cluster", "xtask"],
 ];
 
 /// Allowed arrows within one layer: (from, to).
-pub(crate) const SIDEWAYS: &[(&str, &str)] = &[("server", "config"), ("oxetcd", "bench")];
+pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
+    ("transport", "tls"),
+    ("client", "tls"),
+    ("server", "config"),
+    ("server", "tls"),
+    ("server", "transport"),
+    ("server", "client"),
+    ("ctl", "client"),
+    ("ctl", "tls"),
+    ("ctl", "utl"),
+    ("oxetcd", "bench"),
+    ("bench", "client"),
+    ("bench", "tls"),
+];
 
 /// Dependencies that only some crates may have: (dependency, who).
 pub(crate) const RESERVED: &[(&str, &[&str])] = &[
     ("raft", &["replica"]),
     ("heed", &["storage"]),
-    ("tonic", &["api", "server", "bench", "conformance"]),
-    ("tokio", &["config", "server", "oxetcd", "bench", "conformance"]),
-    ("hyper", &["server", "bench", "conformance"]),
-    ("tracing", &["config", "server", "oxetcd"]),
+    ("tonic", &["api", "server", "client", "ctl", "bench", "conformance", "cluster"]),
+    (
+        "tokio",
+        &[
+            "config",
+            "tls",
+            "transport",
+            "client",
+            "server",
+            "ctl",
+            "utl",
+            "oxetcd",
+            "bench",
+            "conformance",
+            "cluster",
+        ],
+    ),
+    ("hyper", &["transport", "server", "bench", "conformance", "cluster"]),
+    ("tracing", &["config", "tls", "transport", "server", "client", "ctl", "utl", "oxetcd"]),
     ("prometheus", &["server"]),
 ];
 

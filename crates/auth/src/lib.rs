@@ -1,0 +1,1 @@
+//! Users, roles and permissions: the auth store as a deterministic state machine.

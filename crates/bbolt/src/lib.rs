@@ -1,0 +1,1 @@
+//! The bbolt file format: a reader that trusts nothing it read and a streaming writer, pure over bytes.

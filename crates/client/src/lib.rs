@@ -1,0 +1,1 @@
+//! An etcd client: endpoints, retries, watches that resume, leases that stay alive.

@@ -1,0 +1,1 @@
+//! TLS for listeners and connections: certificates that are read again when their files change.

@@ -1,0 +1,1 @@
+//! The peer protocol: codecs, streams and connections between members.

@@ -1,0 +1,1 @@
+//! The `etcdutl` command line.
