@@ -134,7 +134,7 @@ impl Handle {
     }
 
     /// The failure of a proposal whose time has passed (raft-server.md section 2).
-    fn timed_out(&self, began_ms: u64) -> Failure {
+    pub(crate) fn timed_out(&self, began_ms: u64) -> Failure {
         if self.progress.leader() == MemberId(0) {
             return Failure::DEADLINE;
         }

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod clock;
+mod consensus;
 mod driver;
 mod handle;
 mod http;

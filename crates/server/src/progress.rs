@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// Shared, lock-free status of one member. Written by the drivers, read by the services.
 pub(crate) struct Progress {
-    leader: AtomicU64,
+    leader: watch::Sender<u64>,
     term: AtomicU64,
     committed: AtomicU64,
     applied: watch::Sender<u64>,
@@ -24,7 +24,7 @@ impl Progress {
     /// A member that has applied everything up to `applied` and knows no leader.
     pub(crate) fn new(applied: RaftIndex, term: Term) -> Progress {
         Progress {
-            leader: AtomicU64::new(0),
+            leader: watch::Sender::new(0),
             term: AtomicU64::new(term.0),
             committed: AtomicU64::new(applied.0),
             applied: watch::Sender::new(applied.0),
@@ -40,7 +40,7 @@ impl Progress {
 
     /// The leader; `MemberId(0)` for none.
     pub(crate) fn leader(&self) -> MemberId {
-        MemberId(self.leader.load(Ordering::Acquire))
+        MemberId(*self.leader.borrow())
     }
 
     /// When this member last became leader, in clock milliseconds; 0 for never.
@@ -50,10 +50,21 @@ impl Progress {
 
     /// Records the leader; `leading_since` when it is this member.
     pub(crate) fn set_leader(&self, leader: MemberId, leading_since_ms: Option<u64>) {
-        self.leader.store(leader.0, Ordering::Release);
         if let Some(since) = leading_since_ms {
             self.leader_since_ms.store(since, Ordering::Release);
         }
+        self.leader.send_replace(leader.0);
+    }
+
+    /// Waits for a leader that `wanted` accepts.
+    pub(crate) async fn wait_leader(&self, wanted: impl Fn(MemberId) -> bool) {
+        let mut leader = self.leader.subscribe();
+        leader.wait_for(|leader| wanted(MemberId(*leader))).await.expect("the sender is in self");
+    }
+
+    /// Sees every change of the leader from now on.
+    pub(crate) fn watch_leader(&self) -> watch::Receiver<u64> {
+        self.leader.subscribe()
     }
 
     /// The current raft term.

@@ -18,10 +18,13 @@ pub(crate) mod wal_loop;
 pub(crate) mod watch_loop;
 
 use api::{
-    ids::{RaftIndex, Term},
+    ids::{MemberId, RaftIndex, Term},
     raftpb,
 };
 use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::consensus::Inspection;
 
 pub(crate) use watch_loop::WatchCommand;
 
@@ -34,6 +37,18 @@ pub(crate) enum NodeEvent {
         /// The encoded `InternalRaftRequest`.
         data: Bytes,
     },
+    /// A change of members; its id is the one that its proposer waits under.
+    ProposeConfChange {
+        /// The change.
+        change: raftpb::ConfChange,
+    },
+    /// Leadership is to go to this voter.
+    TransferLeader {
+        /// The new leader.
+        target: MemberId,
+    },
+    /// Somebody wants to know how consensus stands.
+    Inspect(oneshot::Sender<Inspection>),
     /// A linearizable read wants an index.
     ReadIndex {
         /// Unique to this attempt.

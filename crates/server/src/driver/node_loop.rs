@@ -13,7 +13,7 @@ use api::{
 use replica::{Input, Node, Output};
 
 use super::{NodeEvent, apply_loop::ApplyEvent, fatal, wal_loop::WalEvent};
-use crate::{handle::Handle, inbox::Inbox};
+use crate::{consensus::Inspection, handle::Handle, inbox::Inbox};
 
 /// The node thread's state.
 pub(crate) struct NodeLoop {
@@ -85,6 +85,15 @@ impl NodeLoop {
             NodeEvent::Propose { id, data } => {
                 handle.progress.remove_unsynced(data.len());
                 Input::Propose { ticket: id, data }
+            }
+            NodeEvent::ProposeConfChange { change } => {
+                Input::ProposeConfChange { ticket: change.id, change }
+            }
+            NodeEvent::TransferLeader { target } => Input::TransferLeader(target),
+            NodeEvent::Inspect(sender) => {
+                let (status, peers) = (self.node.status(), self.node.peers());
+                let _gone = sender.send(Inspection { status, peers });
+                return;
             }
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
             NodeEvent::Persisted { ready } => Input::Persisted { ready },

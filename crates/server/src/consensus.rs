@@ -1,0 +1,92 @@
+//! What services ask of consensus itself: changes of members, transfer of leadership, how far
+//! followers are (spec raft-server.md sections 6 and 7).
+//!
+//! Nothing here checks whether a change is wise: the callers do, in etcd's order.
+
+use std::time::Duration;
+
+use api::{
+    error::{Code, Error},
+    ids::MemberId,
+    raftpb::ConfChange,
+};
+use apply::Response;
+use membership::Member;
+use replica::{PeerProgress, Status};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{driver::NodeEvent, handle::Handle, status::Failure};
+
+/// A member's consensus at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspection {
+    /// Term, role, leader, positions.
+    pub(crate) status: Status,
+    /// All members as this leader sees them, itself among them; empty when it does not lead.
+    pub(crate) peers: Vec<PeerProgress>,
+}
+
+impl Handle {
+    /// Takes a change of members through raft and returns the members after it. The change's id is
+    /// set here.
+    pub(crate) async fn propose_conf_change(
+        &self,
+        mut change: ConfChange,
+    ) -> Result<Vec<Member>, Failure> {
+        if self.progress.stopping() {
+            return Err(Error::Stopped.into());
+        }
+        change.id = self.ids.next();
+        let began_ms = self.clock.now_ms();
+        let mut wait = self.waiters.register(change.id);
+        self.node.push_always(NodeEvent::ProposeConfChange { change });
+        match timeout(self.limits.request_timeout, wait.result()).await {
+            Ok(Some(Ok(Response::Members(members)))) => Ok(members),
+            Ok(Some(Ok(other))) => {
+                panic!("a change of members is answered with members: {other:?}")
+            }
+            Ok(Some(Err(failure))) => Err(failure),
+            Ok(None) => Err(Error::Stopped.into()),
+            Err(_) => {
+                self.metrics.proposals_failed.inc();
+                Err(self.timed_out(began_ms))
+            }
+        }
+    }
+
+    /// Hands leadership to `target` and waits until it leads, as this member hears of it; within
+    /// `limit`. The caller has checked that the target votes.
+    pub(crate) async fn transfer_leader(
+        &self,
+        target: MemberId,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let from = self.progress.leader();
+        tracing::info!(
+            "local-member-id" = %self.member,
+            "current-leader-member-id" = %from,
+            "transferee-member-id" = %target,
+            "leadership transfer starting"
+        );
+        self.node.push_always(NodeEvent::TransferLeader { target });
+        let arrived = self.progress.wait_leader(|leader| leader == target);
+        if timeout(limit, arrived).await.is_err() {
+            let message = "etcdserver: request timed out, leader transfer took too long".into();
+            return Err(Failure { code: Code::Unknown, message });
+        }
+        tracing::info!(
+            "local-member-id" = %self.member,
+            "old-leader-member-id" = %from,
+            "new-leader-member-id" = %target,
+            "leadership transfer finished"
+        );
+        Ok(())
+    }
+
+    /// How consensus stands at the moment; `None` once the member has stopped.
+    pub(crate) async fn inspect(&self) -> Option<Inspection> {
+        let (sender, receiver) = oneshot::channel();
+        self.node.push_always(NodeEvent::Inspect(sender));
+        receiver.await.ok()
+    }
+}
