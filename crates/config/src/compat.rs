@@ -23,28 +23,9 @@ pub(crate) enum Status {
 }
 
 impl Config {
-    /// What the configuration asks for and is not built yet, one line for each flag. A member that
-    /// has data already (`initialized`) does not look at the flags of a first start, as in etcd.
-    pub fn unsupported(&self, initialized: bool) -> Vec<String> {
-        let mut asked: Vec<String> = flags::all().filter_map(|flag| asks(flag, self)).collect();
-        if !initialized {
-            asked.extend(self.unsupported_bootstrap());
-        }
-        asked
-    }
-
-    fn unsupported_bootstrap(&self) -> Vec<String> {
-        let mut asked = Vec::new();
-        // A cluster that does not read is etcd's own error at its own place.
-        let members = self.initial_members().map(|members| members.0.len()).unwrap_or_default();
-        if members > 1 {
-            let what = format!("a cluster of {members} members");
-            asked.push(refusal("initial-cluster", &what));
-        }
-        if !self.is_new_cluster() {
-            asked.push(refusal("initial-cluster-state", "joining an existing cluster"));
-        }
-        asked
+    /// What the configuration asks for and is not built yet, one line for each flag.
+    pub fn unsupported(&self) -> Vec<String> {
+        flags::all().filter_map(|flag| asks(flag, self)).collect()
     }
 }
 
@@ -155,7 +136,7 @@ mod tests {
         let mut config = Config::default();
         let words: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
         crate::argv::parse(&words, &mut config).expect("good flags");
-        config.unsupported(false)
+        config.unsupported()
     }
 
     #[test]
@@ -169,6 +150,9 @@ mod tests {
             "--auth-token=",
             "--auto-compaction-retention=0h",
             "--max-snapshots=9",
+            "--initial-cluster=a=http://a:1,b=http://b:1",
+            "--initial-cluster-state=existing",
+            "--force-new-cluster",
             "--cert-file=",
             "--feature-gates=LeaseCheckpoint=true",
             "--experimental-initial-corrupt-check=false",
@@ -194,19 +178,7 @@ mod tests {
                 "--listen-client-http-urls=http://127.0.0.1:1",
                 "--listen-client-http-urls asks for HTTP on listeners of its own",
             ),
-            (
-                "--initial-cluster=a=http://a:1,b=http://b:1",
-                "--initial-cluster asks for a cluster of 2 members",
-            ),
-            (
-                "--initial-cluster-state=existing",
-                "--initial-cluster-state asks for joining an existing cluster",
-            ),
             ("--discovery-srv=x", "--discovery-srv asks for discovery by DNS"),
-            (
-                "--force-new-cluster",
-                "--force-new-cluster asks for a cluster made anew from existing data",
-            ),
             ("--auth-token=jwt,sign-method=RS256", "--auth-token asks for signed tokens (jwt)"),
             ("--corrupt-check-time=1h", "--corrupt-check-time asks for periodic corruption checks"),
             (
@@ -236,17 +208,6 @@ mod tests {
         for (arg, text) in cases {
             assert_eq!(asked(&[arg]), [format!("{text}, which is not built yet")]);
         }
-    }
-
-    #[test]
-    fn a_member_with_data_passes_over_the_flags_of_its_first_start() {
-        let config = Config {
-            initial_cluster_state: "existing".into(),
-            initial_cluster: "a=http://a:1,b=http://b:1".into(),
-            ..Config::default()
-        };
-        assert_eq!(config.unsupported(false).len(), 2);
-        assert_eq!(config.unsupported(true), [""; 0]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub fn start(args: Vec<OsString>) -> Result<(Config, Logger), i32> {
     for notice in &notices {
         if notice.early { &early } else { &logger }.write(notice);
     }
-    let asked = config.unsupported(config.is_initialized());
+    let asked = config.unsupported();
     if !asked.is_empty() {
         let lines = asked.iter().map(|line| format!("oxetcd: {line}\n")).collect();
         return Err(Exit::bare(1, String::new(), lines).report());
@@ -355,24 +355,6 @@ impl Run {
         let mut notice = Notice::new(Severity::Warn, text).text("error", error);
         notice.early = !self.log_ready;
         self.notices.push(notice);
-    }
-}
-
-impl Config {
-    /// Whether the member has a raft log already, in which case etcd passes over the flags of a
-    /// first start.
-    pub fn is_initialized(&self) -> bool {
-        let Ok(entries) = std::fs::read_dir(self.raft_log_dir()) else { return false };
-        let mut names = entries.flatten().map(|entry| entry.file_name());
-        names.any(|name| name.to_string_lossy().ends_with(".wal"))
-    }
-
-    /// The directory of the raft log.
-    pub fn raft_log_dir(&self) -> std::path::PathBuf {
-        if self.wal_dir.is_empty() {
-            return std::path::Path::new(&self.data_dir).join("member").join("wal");
-        }
-        self.wal_dir.clone().into()
     }
 }
 

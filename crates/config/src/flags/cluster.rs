@@ -8,17 +8,17 @@ pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
     Status::Built(""),
     "This member's peer URLs, told to the other members.";
     "initial-cluster", Kind::Text(|c| &mut c.initial_cluster),
-    Status::Partly("one member; ignored once the member exists", |_| None),
+    Status::Built("ignored once the member exists"),
     "The members of a new cluster: name=url separated by commas.";
     "initial-cluster-state", Kind::Choice(|c| &mut c.initial_cluster_state, &["new", "existing"]),
-    Status::Partly("`new`; `existing` is refused until the member exists", |_| None),
+    Status::Built("ignored once the member exists"),
     "Whether this member starts a new cluster or joins an existing one; ignored after that.";
     "initial-cluster-token", Kind::Text(|c| &mut c.initial_cluster_token), Status::Built(""),
     "A word that tells this cluster's ids from those of another with the same URLs.";
     "advertise-client-urls", Kind::Urls(|c| &mut c.advertise_client_urls, ""), Status::Built(""),
     "This member's client URLs, told to clients.";
     "strict-reconfig-check", Kind::Bool(|c| &mut c.strict_reconfig_check),
-    Status::Harmless("the check is always made"),
+    Status::Built(""),
     "Refuse changes of membership that would lose the quorum.";
     "pre-vote", Kind::Bool(|c| &mut c.pre_vote), Status::Built(""),
     "Ask before an election whether it could be won.";

@@ -17,7 +17,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     "election-timeout", Kind::Uint("uint", |c| &mut c.election_timeout_ms), Status::Built(""),
     "Milliseconds without a leader after which an election starts.";
     "initial-election-tick-advance", Kind::Bool(|c| &mut c.initial_election_tick_advance),
-    Status::Harmless("a single member elects itself at once"),
+    Status::Built(""),
     "Whether the first election after a start may come early.";
     "listen-peer-urls", Kind::Urls(|c| &mut c.listen_peer_urls, ""),
     Status::Partly("http only", |c| plain_listeners(&c.listen_peer_urls)),
@@ -29,7 +29,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Refused("HTTP on listeners of its own"),
     "URLs on which to listen for clients that speak HTTP; the client URLs then serve gRPC only.";
     "max-snapshots", Kind::Uint("uint", |c| &mut c.max_snapshots),
-    Status::Harmless("there are no snapshot files to count; etcd's warning is logged"),
+    Status::Built(""),
     "Snapshot files to keep; 0 keeps all. Deprecated in etcd 3.6.";
     "max-wals", Kind::Uint("uint", |c| &mut c.max_wals), Status::Built(""),
     "Files of the raft log to keep; 0 keeps all.";
@@ -69,10 +69,10 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Harmless("the JSON gateway is not built yet: requests below /v3/ get 404"),
     "Serve the JSON gateway below /v3/.";
     "raft-read-timeout", Kind::Duration(|c| &mut c.raft_read_timeout),
-    Status::Harmless("a single member has no connections to peers"),
+    Status::Built(""),
     "Read timeout of a connection between members; raised to 5s.";
     "raft-write-timeout", Kind::Duration(|c| &mut c.raft_write_timeout),
-    Status::Harmless("a single member has no connections to peers"),
+    Status::Built(""),
     "Write timeout of a connection between members; raised to 5s.";
     "feature-gates", Kind::Gates(|c| &mut c.feature_gates),
     Status::Partly(

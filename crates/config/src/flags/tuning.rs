@@ -38,7 +38,7 @@ pub(super) const FEATURES: &[Flag] = rows! { Group::Features;
 
 pub(super) const UNSAFE: &[Flag] = rows! { Group::Unsafe;
     "force-new-cluster", Kind::Bool(|c| &mut c.force_new_cluster),
-    Status::Refused("a cluster made anew from existing data"),
+    Status::Built("needs a raft log, as in etcd"),
     "Make a new cluster of one member from the existing data.";
     "unsafe-no-fsync", Kind::Bool(|c| &mut c.unsafe_no_fsync), Status::Built(""),
     "Do not wait for the disk. A crash loses data.";

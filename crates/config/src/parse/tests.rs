@@ -399,22 +399,6 @@ fn lines_before_the_log_is_set_up_are_early() {
     assert!(exit.log.is_none() && exit.notices.iter().all(|notice| notice.early));
 }
 
-#[test]
-fn a_member_with_a_raft_log_is_initialized() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let data_dir = dir.path().display().to_string();
-    let mut config = Config { data_dir, ..Config::default() };
-    assert!(!config.is_initialized());
-    let wal = dir.path().join("member/wal");
-    std::fs::create_dir_all(&wal).expect("a directory");
-    std::fs::write(wal.join("0.tmp"), b"").expect("a file");
-    assert!(!config.is_initialized());
-    std::fs::write(wal.join("0000000000000000-0000000000000000.wal"), b"").expect("a file");
-    assert!(config.is_initialized());
-    config.wal_dir = dir.path().join("elsewhere").display().to_string();
-    assert!(!config.is_initialized());
-}
-
 #[cfg(unix)]
 #[test]
 fn a_word_that_is_no_text_is_refused() {
@@ -450,7 +434,7 @@ mod any_input {
             let args: Vec<OsString> =
                 args.filter(|arg| !arg.to_string_lossy().contains("config-file")).collect();
             match parse(args, [], || Ok("10.0.0.1".to_string())) {
-                Ok(parsed) => drop(parsed.config.unsupported(false)),
+                Ok(parsed) => drop(parsed.config.unsupported()),
                 Err(exit) => prop_assert!((0..3).contains(&exit.code)),
             }
         }
