@@ -3,7 +3,7 @@
 /// Crates by layer, lowest first. A crate may use any crate of a lower layer, none of its own but
 /// those listed in [`SIDEWAYS`].
 pub(crate) const LAYERS: &[&[&str]] = &[
-    &["api", "vfs", "bbolt", "checker"],
+    &["api", "vfs", "bbolt", "checker", "model"],
     &["wal", "storage"],
     &["mvcc", "watch", "lease", "membership", "auth"],
     &["apply", "replica"],
@@ -13,6 +13,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
 
 /// Allowed arrows within one layer: (from, to).
 pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
+    ("model", "api"),
     ("transport", "tls"),
     ("client", "tls"),
     ("server", "config"),
