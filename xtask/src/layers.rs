@@ -8,7 +8,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["mvcc", "watch", "lease", "membership", "auth"],
     &["apply", "replica"],
     &["config", "tls", "transport", "client", "server", "ctl", "utl"],
-    &["oxetcd", "bench", "conformance", "cluster", "xtask"],
+    &["oxetcd", "bench", "sim", "conformance", "cluster", "xtask"],
 ];
 
 /// Allowed arrows within one layer: (from, to).

@@ -118,15 +118,13 @@ impl Keyspace {
             return response;
         }
         kvs.retain(|kv| passes(request, kv));
-        // Without a direction and without filters the limit comes before the order.
-        let cut_first = request.sort_order() == SortOrder::None && !has_filters(request);
-        if cut_first {
-            response.more = cut(request, &mut kvs);
+        if request.sort_order() == SortOrder::None && !has_filters(request) {
+            // etcd's quirk: one key more than the limit is read before they are ordered.
+            kvs.truncate(limit(request).saturating_add(1));
         }
         order(request, &mut kvs);
-        if !cut_first {
-            response.more = cut(request, &mut kvs);
-        }
+        response.more = kvs.len() > limit(request);
+        kvs.truncate(limit(request));
         if request.keys_only {
             for kv in &mut kvs {
                 kv.value = Bytes::new();
@@ -260,10 +258,7 @@ fn order(request: &RangeRequest, kvs: &mut [KeyValue]) {
     kvs.sort_by(|a, b| turned(ascending(a, b)));
 }
 
-/// Cuts to the limit; whether there were more.
-fn cut(request: &RangeRequest, kvs: &mut Vec<KeyValue>) -> bool {
-    let limit = if request.limit > 0 { request.limit as usize } else { usize::MAX };
-    let more = kvs.len() > limit;
-    kvs.truncate(limit);
-    more
+/// The most keys that are asked for; zero and less are no limit.
+fn limit(request: &RangeRequest) -> usize {
+    if request.limit > 0 { request.limit as usize } else { usize::MAX }
 }

@@ -96,13 +96,15 @@ fn a_refused_operation_refuses_the_whole_transaction() {
 }
 
 #[test]
-fn the_limit_comes_before_an_order_without_direction() {
+fn a_limit_reads_one_key_more_before_an_order_without_direction() {
     let mut model = Model::new();
     for (key, value) in [("a", "3"), ("b", "2"), ("c", "1")] {
         apply_put(&mut model, put(key, value)).unwrap();
     }
     let by_value = RangeRequest { sort_target: SortTarget::Value as i32, limit: 2, ..all() };
-    assert_eq!(keys(&model, &by_value), ["b", "a"]);
+    assert_eq!(keys(&model, &by_value), ["c", "b"]);
+    let one = RangeRequest { limit: 1, ..by_value.clone() };
+    assert_eq!(keys(&model, &one), ["b"]);
     let ascending = RangeRequest { sort_order: SortOrder::Ascend as i32, ..by_value };
     assert_eq!(keys(&model, &ascending), ["c", "b"]);
 }
