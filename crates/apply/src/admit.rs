@@ -8,20 +8,35 @@ use api::{
     etcdserverpb::{AlarmType, InternalRaftRequest},
 };
 
+use auth::Identity;
+
 use crate::{
-    Alarms,
+    Alarms, ApplyError, Permit, Shared,
     quota::{self, Quota},
 };
 
-/// Refuses a request that the raised alarms do not let through.
-pub(crate) fn admit(request: &InternalRaftRequest, alarms: &Alarms) -> Result<(), Error> {
+/// Refuses a request that the raised alarms or the rights of its sender do not let through.
+pub(crate) fn admit(request: &InternalRaftRequest, shared: &Shared) -> Result<(), ApplyError> {
+    check_alarms(request, &shared.alarms.read())?;
+    let auth = shared.auth.read();
+    if auth.is_enabled() {
+        let header = request.header.as_ref();
+        let who = header.map_or_else(Identity::nobody, |header| Identity {
+            user: header.username.clone(),
+            revision: header.auth_revision,
+        });
+        Permit { auth: &auth, lessor: &shared.lessor, who: &who }.check(request)?;
+    }
+    Ok(())
+}
+
+fn check_alarms(request: &InternalRaftRequest, alarms: &Alarms) -> Result<(), Error> {
     if alarms.has(AlarmType::Corrupt) && uses_keyspace(request) {
         return Err(Error::Corrupt);
     }
     if alarms.has(AlarmType::Nospace) && quota::cost(request) > 0 {
         return Err(Error::NoSpace);
     }
-    // Rights are checked here once there are users: of the name and auth revision in the header.
     Ok(())
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn config() -> Config {
         quota_bytes: -1,
         lease: lease::Options::new(2),
         store_checkpoints: false,
+        token_ttl_ms: 300_000,
     }
 }
 

@@ -26,6 +26,7 @@ mod kv;
 mod lease;
 mod machine;
 mod outcome;
+mod permit;
 pub mod quota;
 mod shared;
 pub mod txn;
@@ -34,6 +35,7 @@ pub mod validate;
 pub use alarm::Alarms;
 pub use machine::{Config, Context, OpenError, StateMachine, request_id};
 pub use outcome::{Applied, ApplyError, Effect, Response};
+pub use permit::Permit;
 pub use quota::Quota;
 pub use shared::Shared;
 

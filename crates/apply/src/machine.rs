@@ -33,6 +33,8 @@ pub struct Config {
     pub lease: ::lease::Options,
     /// Whether checkpoints of leases are stored whatever the cluster version is.
     pub store_checkpoints: bool,
+    /// `--auth-token-ttl` in milliseconds: how long a simple token lives unused.
+    pub token_ttl_ms: u64,
 }
 
 /// What an entry is applied in. Nothing of it decides what is written.
@@ -70,6 +72,8 @@ pub struct StateMachine {
     quota: Quota,
     /// The last entry that took effect.
     applied: RaftIndex,
+    /// The first auth revision is stored, or goes with the next entry.
+    auth_revision_saved: bool,
 }
 
 impl StateMachine {
@@ -90,14 +94,27 @@ impl StateMachine {
         lessor.restore(schema::lease::all(&*view)?, attachments);
         let alarms = Alarms::restore(schema::alarm::all(&*view)?);
         let consistent = schema::read_consistent(&*view)?.unwrap_or_default();
+        let auth = ::auth::AuthStore::load(&*view)?;
+        let mut tokens = ::auth::SimpleTokens::new(config.token_ttl_ms);
+        if auth.is_enabled() {
+            tokens.enable();
+        }
         let shared = Shared {
             store: Arc::new(opened.store),
             lessor: Arc::new(Mutex::new(lessor)),
             alarms: Arc::new(RwLock::new(alarms)),
             membership: Arc::new(RwLock::new(membership)),
+            auth: Arc::new(RwLock::new(auth)),
+            tokens: Arc::new(Mutex::new(tokens)),
         };
         let quota = Quota::new(config.quota_bytes);
-        let machine = StateMachine { shared, config, quota, applied: consistent.0 };
+        let machine = StateMachine {
+            shared,
+            config,
+            quota,
+            applied: consistent.0,
+            auth_revision_saved: false,
+        };
         Ok((machine, consistent))
     }
 
@@ -126,6 +143,14 @@ impl StateMachine {
             self.applied
         );
         self.applied = index;
+        let mut applied = self.apply_next(entry, context);
+        if !std::mem::replace(&mut self.auth_revision_saved, true) {
+            self.shared.auth.write().save_first_revision(&mut applied.ops);
+        }
+        applied
+    }
+
+    fn apply_next(&self, entry: &Entry, context: Context) -> Applied {
         match EntryType::try_from(entry.r#type) {
             Ok(EntryType::EntryNormal) if entry.data.is_empty() => {
                 let effects = vec![Effect::LeaderElected];
@@ -136,11 +161,14 @@ impl StateMachine {
                 let (shared, local) = (&self.shared, self.config.member_id);
                 let mut traces = Traces::default();
                 let (id, result) =
-                    conf_change::conf_change(shared, local, index.0, &entry.data, &mut traces);
+                    conf_change::conf_change(shared, local, entry.index, &entry.data, &mut traces);
                 finish(id, result, traces)
             }
             Ok(EntryType::EntryConfChangeV2) | Err(_) => {
-                panic!("apply: entry {index} has type {}, which no member writes", entry.r#type)
+                panic!(
+                    "apply: entry {} has type {}, which no member writes",
+                    entry.index, entry.r#type
+                )
             }
         }
     }
@@ -150,12 +178,12 @@ impl StateMachine {
             .unwrap_or_else(|error| panic!("apply: entry {} is no request: {error}", entry.index));
         let id = id_of(request.id, request.header.as_ref());
         let mut traces = Traces::default();
-        let admitted = admit::admit(&request, &self.shared.alarms.read());
-        let result = match admitted {
-            Err(error) => Err(error.into()),
+        let result = match admit::admit(&request, &self.shared) {
+            Err(error) => Err(error),
             Ok(()) => {
                 let has_room = admit::has_room(&request, self.quota, context.size_in_use);
-                let result = self.dispatch(request, context, &mut traces);
+                let at = auth::At { index: RaftIndex(entry.index), now_ms: context.now_ms };
+                let result = self.dispatch(request, context, at, &mut traces);
                 if has_room { result } else { result.and_then(|_| no_space(&mut traces)) }
             }
         };
@@ -167,6 +195,7 @@ impl StateMachine {
         &self,
         request: InternalRaftRequest,
         context: Context,
+        at: auth::At,
         traces: &mut Traces,
     ) -> Result<Response, ApplyError> {
         let shared = &self.shared;
@@ -197,7 +226,7 @@ impl StateMachine {
             lease::checkpoint(shared, checkpoint, self.config.store_checkpoints, traces)
         } else if let Some(alarm) = &request.alarm {
             alarm::alarm(shared, alarm, traces)
-        } else if let Some(answer) = auth::auth(shared, &request) {
+        } else if let Some(answer) = auth::auth(shared, &request, at, traces) {
             answer
         } else {
             traces.effects.push(Effect::UnknownRequest);

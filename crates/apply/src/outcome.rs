@@ -44,6 +44,19 @@ pub enum Response {
     LeaseCheckpoint(pb::LeaseCheckpointResponse),
     Alarm(pb::AlarmResponse),
     AuthStatus(pb::AuthStatusResponse),
+    /// A user logged in.
+    Authenticate {
+        /// The answer; without a token where tokens are signed instead of remembered.
+        response: pb::AuthenticateResponse,
+        /// The auth revision that a signed token is to name.
+        revision: u64,
+    },
+    /// Users, roles or permissions changed, or authentication was turned on or off: only a header.
+    AuthChange(Option<pb::ResponseHeader>),
+    UserGet(pb::AuthUserGetResponse),
+    UserList(pb::AuthUserListResponse),
+    RoleGet(pb::AuthRoleGetResponse),
+    RoleList(pb::AuthRoleListResponse),
     /// The members after a conf change, by ascending id.
     Members(Vec<Member>),
 }
@@ -109,6 +122,12 @@ pub struct ApplyError {
 impl From<Error> for ApplyError {
     fn from(error: Error) -> ApplyError {
         ApplyError { code: error.code(), message: error.message().into() }
+    }
+}
+
+impl From<::auth::Error> for ApplyError {
+    fn from(error: ::auth::Error) -> ApplyError {
+        ApplyError { code: error.code, message: error.message.into() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use auth::{AuthStore, SimpleTokens};
 use lease::Lessor;
 use membership::Membership;
 use mvcc::Store;
@@ -10,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::Alarms;
 
 /// Handles of the state, cheap to clone. Only the apply thread changes anything through them, but
-/// for the lessor's time: promotion, renewal, expiry.
+/// for time: promotion, renewal and expiry of leases, use and expiry of tokens.
 #[derive(Clone)]
 pub struct Shared {
     /// Keys and their history.
@@ -21,4 +22,8 @@ pub struct Shared {
     pub alarms: Arc<RwLock<Alarms>>,
     /// Members and the cluster version.
     pub membership: Arc<RwLock<Membership>>,
+    /// Users and roles. When taken together, before [`Shared::tokens`] and [`Shared::lessor`].
+    pub auth: Arc<RwLock<AuthStore>>,
+    /// Who logged in.
+    pub tokens: Arc<Mutex<SimpleTokens>>,
 }

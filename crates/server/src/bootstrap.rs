@@ -127,6 +127,7 @@ fn recover(settings: &Settings, fs: &Arc<dyn vfs::Fs>, backend: Arc<dyn Backend>
         max_learners: settings.learners_max,
         lease: lease_options(settings),
         store_checkpoints: settings.lease_checkpoint_persist,
+        token_ttl_ms: 300_000,
     };
     let (machine, (applied, applied_term)) =
         StateMachine::open(backend.clone(), config).context("failed to recover the store")?;
