@@ -3,13 +3,17 @@
 //! Source: etcd's checks of `--initial-cluster` against `--initial-advertise-peer-urls`, in their
 //! order and with their texts.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use crate::duration::GoDuration;
 use crate::goconv::Quoted;
 use crate::settings::{Config, DEFAULT_NAME};
 use crate::url::Url;
 use crate::urls::{UrlList, UrlsMap};
+
+/// How long a host name may be unknown.
+const RESOLVE_FOR: Duration = Duration::from_secs(30);
 
 /// How much history automatic compaction keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +42,26 @@ impl Config {
     /// URL twice. Host names are resolved where the texts differ.
     pub fn verify_bootstrap(&self) -> Result<UrlsMap, String> {
         let members = self.initial_members()?;
-        let Some(own) = members.0.get(&self.name) else {
-            let name = Quoted(&self.name);
-            let place = "in the initial cluster configuration";
-            return Err(format!("couldn't find local name {name} {place}"));
-        };
-        self.verify_advertised(own)?;
-        let urls = members.urls();
-        if urls.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(format!("initial cluster {} has duplicate url", members.joined()));
-        }
+        self.verify_advertised(self.require_local(&members)?)?;
+        verify_unique(&members)?;
         Ok(members)
+    }
+
+    /// Checks that `--initial-cluster` names this member and no URL twice, which is all that joining
+    /// an existing cluster asks of it: the cluster knows the URLs.
+    pub fn verify_join(&self) -> Result<UrlsMap, String> {
+        let members = self.initial_members()?;
+        self.require_local(&members)?;
+        verify_unique(&members)?;
+        Ok(members)
+    }
+
+    fn require_local<'a>(&self, members: &'a UrlsMap) -> Result<&'a [Url], String> {
+        let own = members.0.get(&self.name).map(Vec::as_slice);
+        own.ok_or_else(|| {
+            let name = Quoted(&self.name);
+            format!("couldn't find local name {name} in the initial cluster configuration")
+        })
     }
 
     fn verify_advertised(&self, in_cluster: &[Url]) -> Result<(), String> {
@@ -138,6 +151,13 @@ impl Config {
     }
 }
 
+fn verify_unique(members: &UrlsMap) -> Result<(), String> {
+    if members.urls().windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(format!("initial cluster {} has duplicate url", members.joined()));
+    }
+    Ok(())
+}
+
 fn adopt_host(advertised: &mut UrlList, default: &UrlList, listen: &UrlList, host: &str) -> bool {
     let Some(first) = listen.first() else { return false };
     if advertised.texts() != default.texts() || first.hostname() != "0.0.0.0" {
@@ -148,8 +168,9 @@ fn adopt_host(advertised: &mut UrlList, default: &UrlList, listen: &UrlList, hos
     true
 }
 
-/// Whether two sorted lists name the same addresses; the error says what differs.
-fn same_addresses(ours: &[String], theirs: &[String]) -> Result<(), String> {
+/// Whether two sorted lists of URLs name the same addresses; the error says what differs. May look
+/// names up.
+pub fn same_addresses(ours: &[String], theirs: &[String]) -> Result<(), String> {
     if ours.len() != theirs.len() {
         return Err(format!("len({}) != len({})", quoted_list(ours), quoted_list(theirs)));
     }
@@ -174,9 +195,22 @@ fn resolve(text: &str) -> Result<String, String> {
         return Ok(text.to_string());
     }
     let failed = |why: String| format!("failed to resolve {} ({why})", Quoted(text));
-    let mut addresses = url.host().to_socket_addrs().map_err(|e| failed(e.to_string()))?;
+    let mut addresses =
+        look_up(url.host(), RESOLVE_FOR).map_err(|error| failed(error.to_string()))?;
     let address = addresses.next().ok_or_else(|| failed("no address".to_string()))?;
     Ok(Url::from_parts(url.scheme(), &address.to_string()).to_string())
+}
+
+/// Looks a name up; one that is not known yet may become so (a member starts before its own record
+/// is out), so that failures are tried again each second for as long as `limit`.
+fn look_up(host: &str, limit: Duration) -> std::io::Result<std::vec::IntoIter<SocketAddr>> {
+    let began = Instant::now();
+    loop {
+        match host.to_socket_addrs() {
+            Err(_) if began.elapsed() < limit => std::thread::sleep(Duration::from_secs(1)),
+            answer => return answer,
+        }
+    }
 }
 
 /// A list of texts as Go's `%q` shows it.

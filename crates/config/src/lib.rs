@@ -27,7 +27,7 @@ mod url;
 mod urls;
 mod validate;
 
-pub use bootstrap::Retention;
+pub use bootstrap::{Retention, same_addresses};
 pub use compat::{compat_page, compat_rows};
 pub use duration::GoDuration;
 pub use gates::{FeatureGates, GATES, Gate, Stage};

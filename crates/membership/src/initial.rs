@@ -154,22 +154,27 @@ impl Membership {
     }
 
     /// This cluster, given by names and URLs, with the ids that a running cluster has for the same
-    /// URLs.
-    pub fn with_ids_of(&self, existing: &Membership) -> Result<Membership, BootstrapError> {
+    /// URLs. `same` compares two sorted lists of URLs, by what they resolve to, and says how they
+    /// differ.
+    pub fn with_ids_of(
+        &self,
+        existing: &Membership,
+        same: impl Fn(&[String], &[String]) -> Result<(), String>,
+    ) -> Result<Membership, BootstrapError> {
         if self.members.len() != existing.members.len() {
             return Err(BootstrapError::CountUnequal);
         }
         let mut matched = Vec::new();
         for member in existing.members() {
             let theirs = sorted(&member.peer_urls);
-            let ours = self.members().find(|ours| sorted(&ours.peer_urls) == theirs);
+            let mut reason = String::new();
+            let ours = self.members().find(|ours| {
+                let compared = same(&theirs, &sorted(&ours.peer_urls));
+                compared.map_err(|difference| reason = difference).is_ok()
+            });
             let Some(ours) = ours else {
-                let last = self.members().last().map(|last| sorted(&last.peer_urls));
-                return Err(BootstrapError::NoMatch {
-                    id: member.id,
-                    urls: member.peer_urls.join(" "),
-                    reason: difference(&theirs, &last.unwrap_or_default()),
-                });
+                let urls = member.peer_urls.join(" ");
+                return Err(BootstrapError::NoMatch { id: member.id, urls, reason });
             };
             matched.push(Member { id: member.id, ..ours.clone() });
         }

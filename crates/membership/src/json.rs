@@ -94,6 +94,19 @@ pub fn member_from_json(json: &[u8]) -> Result<Member, serde_json::Error> {
     Ok(serde_json::from_slice::<MemberJson>(json)?.member())
 }
 
+/// A list of members, as the peer listener shows it.
+pub fn members_to_json<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<u8> {
+    let members: Vec<MemberJson> =
+        members.into_iter().map(|member| MemberJson::new(member, None)).collect();
+    encode(&members)
+}
+
+/// Reads such a list.
+pub fn members_from_json(json: &[u8]) -> Result<Vec<Member>, serde_json::Error> {
+    let members: Option<Vec<MemberJson>> = serde_json::from_slice(json)?;
+    Ok(members.unwrap_or_default().into_iter().map(MemberJson::member).collect())
+}
+
 /// The context of a conf change that adds a member or, with `is_promote`, promotes a learner.
 pub fn change_context(member: &Member, is_promote: bool) -> Vec<u8> {
     encode(&MemberJson::new(member, Some(is_promote)))

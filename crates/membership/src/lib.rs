@@ -16,13 +16,17 @@ mod load;
 mod member;
 mod membership;
 pub mod urls;
+mod v2store;
 mod version;
 
 pub use change::{Change, Invalid};
 pub use id::{cluster_id, member_id};
 pub use initial::{BootstrapError, InitialCluster};
-pub use json::{change_context, conf_state, member_from_json, member_to_json};
+pub use json::{
+    change_context, conf_state, member_from_json, member_to_json, members_from_json, members_to_json,
+};
 pub use load::LoadError;
 pub use member::Member;
 pub use membership::{AttributesOutcome, Downgrade, Membership};
+pub use v2store::V2Put;
 pub use version::Version;

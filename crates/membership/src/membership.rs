@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::ids::{ClusterId, MemberId};
+use api::{
+    ids::{ClusterId, MemberId},
+    raftpb::ConfState,
+};
 use storage::{Op, schema};
 
 use crate::{Change, Member, Version, json};
@@ -102,6 +105,15 @@ impl Membership {
     /// The cluster version, once decided.
     pub fn cluster_version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// The members as raft counts them.
+    pub fn conf_state(&self) -> ConfState {
+        ConfState {
+            voters: self.voters().map(|member| member.id.0).collect(),
+            learners: self.learners().map(|member| member.id.0).collect(),
+            ..ConfState::default()
+        }
     }
 
     /// The state of a downgrade.

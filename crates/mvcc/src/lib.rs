@@ -26,4 +26,4 @@ pub use index::KeyMeta;
 pub use query::{RangeAnswer, RangeQuery, SortOrder, SortTarget};
 pub use recent::RecentLimits;
 pub use storage::Error;
-pub use store::{Compaction, Deleted, HashKv, Opened, Stats, Store, WriteTxn};
+pub use store::{Compaction, Deleted, HashKv, Opened, Replaced, Stats, Store, WriteTxn};

@@ -43,6 +43,11 @@ impl Recent {
         Recent { transactions: VecDeque::new(), bytes: 0, limits, committed }
     }
 
+    /// How much stays in memory.
+    pub(crate) fn limits(&self) -> RecentLimits {
+        self.limits
+    }
+
     /// Adds the newest revision.
     pub(crate) fn push(&mut self, changes: Changes) {
         if let Some(last) = self.transactions.back() {

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn same(these: &[String], those: &[String]) -> Result<(), String> {
+    if these == those { Ok(()) } else { Err(difference(these, those)) }
+}
+
 fn cluster(text: &str) -> InitialCluster {
     InitialCluster::parse(text).unwrap()
 }
@@ -59,7 +63,7 @@ fn the_cluster_has_the_ids_that_etcd_computes() {
 fn joining_takes_over_the_ids_of_the_running_cluster() {
     let ours = Membership::from_initial_cluster("a=http://a:1,b=http://b:1", "t", 1).unwrap();
     let theirs = Membership::from_initial_cluster("x=http://a:1,y=http://b:1", "u", 1).unwrap();
-    let joined = ours.with_ids_of(&theirs).unwrap();
+    let joined = ours.with_ids_of(&theirs, same).unwrap();
     assert_eq!(joined.cluster_id(), theirs.cluster_id());
     for member in joined.members() {
         assert_eq!(theirs.member(member.id).unwrap().peer_urls, member.peer_urls);
@@ -67,9 +71,9 @@ fn joining_takes_over_the_ids_of_the_running_cluster() {
     assert_eq!(joined.member_by_name("x"), None);
 
     let smaller = Membership::from_initial_cluster("x=http://a:1", "u", 1).unwrap();
-    assert_eq!(ours.with_ids_of(&smaller).unwrap_err(), BootstrapError::CountUnequal);
+    assert_eq!(ours.with_ids_of(&smaller, same).unwrap_err(), BootstrapError::CountUnequal);
     let other = Membership::from_initial_cluster("x=http://a:1,y=http://c:1", "u", 1).unwrap();
-    let text = ours.with_ids_of(&other).unwrap_err().to_string();
+    let text = ours.with_ids_of(&other, same).unwrap_err().to_string();
     assert!(text.starts_with("PeerURLs: no match found for existing member ("), "{text}");
     assert!(text.contains(", [http://c:1]), last resolver error (resolved urls: "), "{text}");
 }

@@ -64,7 +64,7 @@ struct Request {
     hashed: bool,
 }
 
-struct Job {
+pub(super) struct Job {
     request: Request,
     phase: Phase,
     /// Its hash, once known.
@@ -103,6 +103,16 @@ impl State {
         let request = |revision| Request { revision, previous: -1, hashed: false };
         let queue = Queue { waiting: unfinished.map(request), running: None };
         State { queue: Mutex::new(queue), job: Mutex::default() }
+    }
+
+    /// Keeps steps away while the guard lives.
+    pub(super) fn lock_job(&self) -> parking_lot::MutexGuard<'_, Option<Job>> {
+        self.job.try_lock().expect("no step of a compaction runs beside a replacement")
+    }
+
+    /// Forgets what waited and ran: the store was replaced.
+    pub(super) fn begin_anew(&self, unfinished: Option<i64>) {
+        *self.queue.lock() = State::resume(unfinished).queue.into_inner();
     }
 }
 

@@ -47,6 +47,7 @@ impl Store {
             return Ok(*hash);
         }
         loop {
+            let generation = self.generations.now();
             let current = self.revision();
             let compacted = self.compact_revision();
             if revision < 0 {
@@ -54,8 +55,8 @@ impl Store {
             }
             let at = self.resolve(revision, current)?;
             let hash = self.hash_at(at, compacted)?;
-            // Otherwise a compaction came between.
-            if self.compact_revision() == compacted {
+            // Otherwise a compaction or a replacement came between.
+            if !self.generations.changed_since(generation) && self.compact_revision() == compacted {
                 return Ok(hash);
             }
         }

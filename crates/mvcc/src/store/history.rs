@@ -48,6 +48,21 @@ impl Store {
         max_revisions: usize,
         max_bytes: usize,
     ) -> Result<Vec<Changes>, ReadError> {
+        loop {
+            let generation = self.generations.now();
+            let events = self.events_once(from, max_revisions, max_bytes);
+            if !self.generations.changed_since(generation) {
+                return events;
+            }
+        }
+    }
+
+    fn events_once(
+        &self,
+        from: i64,
+        max_revisions: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Changes>, ReadError> {
         self.still_readable(from)?;
         let mut piece = Piece {
             transactions: Vec::new(),

@@ -4,6 +4,7 @@ mod compact;
 mod hash;
 mod history;
 mod read;
+mod replace;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::{ReadError, index::Index, recent::Recent};
 
 pub use compact::Compaction;
 pub use hash::HashKv;
+pub use replace::Replaced;
 pub use write::{Deleted, WriteTxn};
 
 /// The most keys that are looked at under one lock of the index.
@@ -44,6 +46,7 @@ pub struct Store {
     hashes: Mutex<Vec<HashKv>>,
     /// Held while something is written: there is one writer.
     writer: Mutex<()>,
+    generations: replace::Generations,
 }
 
 /// A store as it was found.

@@ -16,19 +16,33 @@ impl Store {
     /// Reads a range. Safe on any thread, beside writes and compactions.
     pub fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
         loop {
+            let generation = self.generations.now();
             let view = View { store: self, current: self.revision(), own: &[] };
             match view.range(query) {
                 // The current revision moved on and was compacted meanwhile: read the new one.
-                Err(ReadError::Compacted) if query.revision <= 0 => {}
-                result => return result,
+                Err(ReadError::Compacted) if query.revision <= 0 => {
+                    self.generations.changed_since(generation);
+                }
+                Err(error) => {
+                    if !self.generations.changed_since(generation) {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
             }
         }
     }
 
     /// The key-value that was put at `revision`; `None` when it is compacted away.
     pub fn value(&self, revision: Revision) -> Result<Option<RawKeyValue>, ReadError> {
-        let view = View { store: self, current: self.revision(), own: &[] };
-        view.value(revision)
+        loop {
+            let generation = self.generations.now();
+            let view = View { store: self, current: self.revision(), own: &[] };
+            let value = view.value(revision)?;
+            if value.is_some() || !self.generations.changed_since(generation) {
+                return Ok(value);
+            }
+        }
     }
 }
 

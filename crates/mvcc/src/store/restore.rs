@@ -63,6 +63,7 @@ impl Store {
             hash_compactions: true.into(),
             hashes: Mutex::default(),
             writer: Mutex::new(()),
+            generations: Default::default(),
         };
         let attachments = attached.into_iter().map(|(lease, key)| (LeaseId(lease), key)).collect();
         Ok(Opened { store, attachments, unfinished_compaction })
