@@ -49,7 +49,7 @@ pub(crate) const RESERVED: &[(&str, &[&str])] = &[
             "cluster",
         ],
     ),
-    ("hyper", &["transport", "server", "bench", "conformance", "cluster"]),
+    ("hyper", &["transport", "client", "server", "bench", "conformance", "cluster"]),
     ("tracing", &["config", "tls", "transport", "server", "client", "ctl", "utl", "oxetcd"]),
     ("prometheus", &["server"]),
 ];
