@@ -30,6 +30,7 @@ mod permit;
 pub mod quota;
 mod shared;
 pub mod txn;
+mod v2;
 pub mod validate;
 
 pub use alarm::Alarms;

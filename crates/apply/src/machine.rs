@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use api::{
     etcdserverpb::{InternalRaftRequest, RequestHeader},
-    ids::{ClusterId, LeaseId, MemberId, RaftIndex, Term},
+    ids::{ClusterId, MemberId, RaftIndex, Term},
     raftpb::{Entry, EntryType},
 };
-use bytes::Bytes;
-use membership::Membership;
-use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use storage::{Backend, schema};
 
 use crate::{
-    Alarms, Applied, ApplyError, Effect, Response, Shared, admit, alarm, auth, cluster, compact,
-    conf_change, kv, lease, outcome::Traces, quota::Quota, txn,
+    Applied, ApplyError, Effect, Response, Shared, admit, alarm, auth, cluster, compact,
+    conf_change, kv, lease, outcome::Traces, quota::Quota, txn, v2,
 };
 
 /// What a state machine must know of its member.
@@ -83,30 +80,8 @@ impl StateMachine {
         backend: Arc<dyn Backend>,
         config: Config,
     ) -> Result<(StateMachine, (RaftIndex, Term)), OpenError> {
-        let opened = mvcc::Store::open(backend.clone())?;
-        let view = backend.read()?;
-        let membership = Membership::load(&*view, config.cluster_id, config.max_learners)?;
-        if let Some(version) = membership.cluster_version().filter(|v| cluster::is_older_than(*v)) {
-            return Err(OpenError::OlderThanCluster(version));
-        }
-        let mut lessor = ::lease::Lessor::new(config.lease.clone());
-        let attachments: Vec<(LeaseId, Bytes)> = opened.attachments;
-        lessor.restore(schema::lease::all(&*view)?, attachments);
-        let alarms = Alarms::restore(schema::alarm::all(&*view)?);
-        let consistent = schema::read_consistent(&*view)?.unwrap_or_default();
-        let auth = ::auth::AuthStore::load(&*view)?;
-        let mut tokens = ::auth::SimpleTokens::new(config.token_ttl_ms);
-        if auth.is_enabled() {
-            tokens.enable();
-        }
-        let shared = Shared {
-            store: Arc::new(opened.store),
-            lessor: Arc::new(Mutex::new(lessor)),
-            alarms: Arc::new(RwLock::new(alarms)),
-            membership: Arc::new(RwLock::new(membership)),
-            auth: Arc::new(RwLock::new(auth)),
-            tokens: Arc::new(Mutex::new(tokens)),
-        };
+        let shared = restore::open(&backend, &config)?;
+        let consistent = schema::read_consistent(&*backend.read()?)?.unwrap_or_default();
         let quota = Quota::new(config.quota_bytes);
         let machine = StateMachine {
             shared,
@@ -174,8 +149,16 @@ impl StateMachine {
     }
 
     fn apply_request(&self, entry: &Entry, context: Context) -> Applied {
-        let request = InternalRaftRequest::decode(entry.data.clone())
+        let read = v2::read(&entry.data)
             .unwrap_or_else(|error| panic!("apply: entry {} is no request: {error}", entry.index));
+        let request = match read {
+            v2::Data::Request(request) => *request,
+            v2::Data::V2(request) => {
+                let mut traces = Traces::default();
+                let (id, response) = v2::apply(&self.shared, request, &mut traces);
+                return finish(id, Ok(response), traces);
+            }
+        };
         let id = id_of(request.id, request.header.as_ref());
         let mut traces = Traces::default();
         let result = match admit::admit(&request, &self.shared) {
@@ -269,6 +252,8 @@ fn finish(request_id: u64, result: Result<Response, ApplyError>, traces: Traces)
     let Traces { changes, effects, ops } = traces;
     Applied { request_id, result, changes, effects, ops }
 }
+
+mod restore;
 
 #[cfg(test)]
 mod tests;

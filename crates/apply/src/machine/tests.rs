@@ -8,13 +8,14 @@ use api::{
         LeaseCheckpointRequest, LeaseGrantRequest, LeaseRevokeRequest, alarm_request::AlarmAction,
     },
     event::EventKind,
-    ids::Revision,
+    ids::{LeaseId, Revision},
     leasepb,
     membershippb::{
         Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest,
     },
     raftpb::{ConfChange, ConfChangeType},
 };
+use bytes::Bytes;
 use membership::{Downgrade, Version};
 
 use super::*;
@@ -78,6 +79,36 @@ fn stored_leases(member: &Member) -> Vec<leasepb::Lease> {
 
 fn keys_of(member: &Member, lease: i64) -> Vec<Bytes> {
     member.shared.lessor.lock().keys(LeaseId(lease)).unwrap()
+}
+
+/// A request of the former v2 API as a member of etcd 3.5 writes it.
+fn v2_put(path: &str, value: &str) -> Vec<u8> {
+    let mut data = vec![8, 99, 18, 3];
+    data.extend(b"PUT");
+    for (tag, text) in [(0x1a, path), (0x22, value)] {
+        data.extend([tag, text.len() as u8]);
+        data.extend(text.bytes());
+    }
+    // Dir, prevIndex and others are always there, as zeros.
+    data.extend([0x28, 0, 0x32, 0, 0x38, 0]);
+    data
+}
+
+#[test]
+fn older_members_publish_themselves_by_v2_requests() {
+    let mut member = Member::new();
+    member.conf_change(&add_member(1, false));
+    let value = r#"{"name":"m1","clientURLs":["http://h:1"]}"#;
+    let applied = member.entry(EntryType::EntryNormal, v2_put("/0/members/1/attributes", value));
+    assert_eq!((applied.request_id, applied.result), (99, Ok(Response::Empty)));
+    assert!(!applied.ops.is_empty() && applied.effects.is_empty());
+    let applied = member.entry(EntryType::EntryNormal, v2_put("/0/version", "3.5.0"));
+    assert!(matches!(applied.effects[..], [Effect::ClusterVersion { lowered: false, .. }]));
+    let membership = member.shared.membership.read().clone();
+    assert_eq!(membership.member(MemberId(1)).map(|one| one.name.as_str()), Some("m1"));
+    assert_eq!(membership.cluster_version(), Version::parse("3.5.0"));
+    let applied = member.entry(EntryType::EntryNormal, v2_put("/1/key", "v2 key"));
+    assert_eq!(applied.effects, [Effect::UnknownRequest]);
 }
 
 #[test]

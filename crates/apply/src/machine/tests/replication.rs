@@ -105,3 +105,53 @@ fn an_entry_that_is_applied_already_has_no_effect() {
     }
     assert_eq!(state(&member), before);
 }
+
+/// Everything in a backend, as operations for an empty one.
+fn dump(member: &Member) -> Vec<storage::Op> {
+    let mut ops = Vec::new();
+    let view = member.backend.read().unwrap();
+    for bucket in storage::Bucket::ALL {
+        view.scan(bucket, &[], &mut |key, value| {
+            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            ops.push(storage::Op::Put { bucket, key, value });
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    }
+    ops
+}
+
+#[test]
+fn a_member_goes_on_from_the_state_of_another() {
+    for (seed, behind, sent) in [(0, 1, 200), (1, 57, 391), (2, 200, 205), (3, 0, 403)] {
+        let log = busy_log(seed);
+        let mut whole = Member::open(Default::default(), config(), log.clone());
+        let mut member = Member::open(Default::default(), config(), log.clone());
+        for entry in &log[..behind] {
+            member.replay(entry);
+        }
+        for entry in &log[..sent] {
+            whole.replay(entry);
+        }
+        whole.flush();
+        let ops = dump(&whole);
+        let old = dump(&member).into_iter().map(|op| match op {
+            storage::Op::Put { bucket, key, .. } => storage::Op::Delete { bucket, key },
+            delete => delete,
+        });
+        let old: Vec<_> = old.collect();
+        let replaced = member.shared.store.replace(ops.into_iter().map(Ok), |ops| {
+            let ops: Vec<_> = old.into_iter().map(Ok).chain(ops).collect::<Result<_, _>>()?;
+            member.backend.commit(&ops)
+        });
+        let at = RaftIndex(sent as u64);
+        let attachments = replaced.unwrap().attachments;
+        member.machine.restore(&member.backend.clone(), attachments, at).unwrap();
+        member.window = storage::Window::new();
+        for entry in &log[sent..] {
+            member.replay(entry);
+            whole.replay(entry);
+        }
+        assert_eq!(state(&member), state(&whole), "seed {seed}");
+    }
+}
