@@ -149,10 +149,19 @@ fn compare_answers(
     expected: &Result<Answer, api::error::Error>,
     applied: &Applied,
 ) -> Result<(), String> {
+    let same = same_answer(expected, &applied.result);
+    if same { Ok(()) } else { Err("the answers differ".to_owned()) }
+}
+
+/// Whether a member's answer is the model's.
+pub(crate) fn same_answer(
+    expected: &Result<Answer, api::error::Error>,
+    got: &Result<Response, apply::ApplyError>,
+) -> bool {
     let revision = |header: &Option<api::etcdserverpb::ResponseHeader>| {
         header.as_ref().map_or(0, |header| header.revision)
     };
-    let same = match (expected, &applied.result) {
+    match (expected, got) {
         (Err(expected), Err(got)) => {
             expected.message() == got.message && expected.code() == got.code
         }
@@ -168,8 +177,7 @@ fn compare_answers(
             *expected == revision(&got.header)
         }
         _ => false,
-    };
-    if same { Ok(()) } else { Err("the answers differ".to_owned()) }
+    }
 }
 
 /// What watchers are told is what the model's last transaction changed.

@@ -1,0 +1,71 @@
+//! What one run is like: every seed draws its own mix of members, clients, delays and faults, so that
+//! rare combinations come up (swarm testing).
+
+use rand::{Rng, rngs::StdRng};
+
+/// The mix of one run.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// Founding members.
+    pub members: u64,
+    /// Clients that work at the same time.
+    pub clients: usize,
+    /// How long faults are injected, in simulated milliseconds.
+    pub duration_ms: u64,
+    /// Messages take between the first and the second many microseconds.
+    pub delay_us: (u64, u64),
+    /// Of 1000 messages, so many are lost.
+    pub loss: u32,
+    /// Of 1000 messages, so many arrive twice (forwarded proposals excepted: their transport, a
+    /// stream, never repeats).
+    pub duplication: u32,
+    /// A sync takes between the first and the second many microseconds.
+    pub sync_us: (u64, u64),
+    /// Of 1000 syncs, so many take a hundred times as long.
+    pub slow_syncs: u32,
+    /// Mean time between faults of each kind in milliseconds; `None`: this kind does not happen.
+    pub crash_ms: Option<u64>,
+    /// Every member loses power at once.
+    pub blackout_ms: Option<u64>,
+    /// Some links are cut, perhaps one way, and healed later.
+    pub partition_ms: Option<u64>,
+    /// A member stands still.
+    pub pause_ms: Option<u64>,
+    /// A sync or a write of the log fails.
+    pub disk_failure_ms: Option<u64>,
+    /// Leadership is handed over.
+    pub transfer_ms: Option<u64>,
+    /// A member is added as learner, promoted or removed.
+    pub membership_ms: Option<u64>,
+    /// Whether elections ask first.
+    pub pre_vote: bool,
+}
+
+impl Swarm {
+    /// Draws a mix.
+    pub fn draw(rng: &mut StdRng) -> Swarm {
+        let maybe = |rng: &mut StdRng, chance: f64, least: u64, most: u64| {
+            rng.random_bool(chance).then(|| rng.random_range(least..most))
+        };
+        let slowest = [300, 2_000, 20_000, 150_000][rng.random_range(0..4)];
+        let slowest_sync = [200, 2_000, 20_000][rng.random_range(0..3)];
+        Swarm {
+            members: [1, 3, 3, 3, 3, 5, 5][rng.random_range(0..7)],
+            clients: rng.random_range(1..8),
+            duration_ms: rng.random_range(10_000..40_000),
+            delay_us: (100, slowest),
+            loss: if rng.random_bool(0.5) { rng.random_range(0..100) } else { 0 },
+            duplication: if rng.random_bool(0.5) { rng.random_range(0..100) } else { 0 },
+            sync_us: (50, slowest_sync),
+            slow_syncs: if rng.random_bool(0.3) { rng.random_range(0..50) } else { 0 },
+            crash_ms: maybe(rng, 0.7, 500, 8_000),
+            blackout_ms: maybe(rng, 0.2, 5_000, 20_000),
+            partition_ms: maybe(rng, 0.6, 1_000, 10_000),
+            pause_ms: maybe(rng, 0.4, 1_000, 10_000),
+            disk_failure_ms: maybe(rng, 0.4, 2_000, 15_000),
+            transfer_ms: maybe(rng, 0.4, 500, 8_000),
+            membership_ms: maybe(rng, 0.4, 2_000, 8_000),
+            pre_vote: rng.random_bool(0.8),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! A smoke of seeds; `cargo run -p sim` runs as many as one likes.
+
+use super::run;
+
+#[test]
+fn a_few_seeds_run_clean() {
+    for seed in 0..12 {
+        let report = run(seed).unwrap_or_else(|what| panic!("{what}"));
+        assert!(report.entries > 10 && report.answered > 20, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (one, other) = (run(3).expect("runs clean"), run(3).expect("runs clean"));
+    assert_eq!(one.digest, other.digest);
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
