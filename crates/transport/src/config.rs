@@ -40,11 +40,10 @@ pub struct Config {
     pub timing: Timing,
 }
 
-/// How long things may take. The default is etcd's with an election timeout of one second.
+/// How long things may take; the default is etcd's. Opening a connection has its limits in
+/// [`Dial`].
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// To open a connection: one second and an election timeout.
-    pub dial: Duration,
     /// Between two attempts to open a stream.
     pub redial: Duration,
     /// Without a byte read from a stream, or with a write that makes no progress.
@@ -68,7 +67,6 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
-            dial: Duration::from_secs(2),
             redial: Duration::from_millis(100),
             stalled: Duration::from_secs(5),
             link_heartbeat: Duration::from_secs(5) / 3,

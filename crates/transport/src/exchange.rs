@@ -72,7 +72,7 @@ impl Exchange {
         url: &PeerUrl,
         stalled: Duration,
     ) -> Result<Exchange, ExchangeError> {
-        let io = within(config.timing.dial, "dial", config.dial.dial(url)).await?;
+        let io = config.dial.dial(url).await?;
         let io = TokioIo::new(WriteDeadline::new(io, stalled));
         let (sender, connection) = http1::Builder::new().handshake(io).await?;
         Ok(Exchange { sender, connection: Some(Box::pin(connection)) })

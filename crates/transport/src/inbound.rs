@@ -34,8 +34,9 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// Checks and passes on one message that was posted.
-    pub(crate) fn post(&self, message: Message) -> Result<(), Rejected> {
+    pub(crate) fn post(&self, mut message: Message) -> Result<(), Rejected> {
         self.check(&message)?;
+        normalize(&mut message);
         let (from, kind) = (MemberId(message.from), message.r#type());
         if !self.sink.message(message) {
             self.dropped(from, kind, 1);
@@ -62,6 +63,7 @@ impl Inbound {
             }
             checked.is_ok()
         });
+        batch.iter_mut().for_each(normalize);
         let Some(first) = batch.first() else { return };
         let (from, kind) = (MemberId(first.from), first.r#type());
         let dropped = self.sink.messages(batch);
@@ -100,6 +102,13 @@ impl Inbound {
             count,
             "dropped internal Raft message since receiving buffer is full (overloaded network)"
         );
+    }
+}
+
+/// etcd up to 3.5 writes an empty snapshot into messages that have none.
+fn normalize(message: &mut Message) {
+    if message.r#type() != MessageType::MsgSnap {
+        message.snapshot = None;
     }
 }
 

@@ -9,6 +9,8 @@ mod input;
 mod message;
 mod msgappv2;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use api::raftpb::{Message, MessageType};
 
