@@ -13,6 +13,11 @@ pub trait Backend: Send + Sync {
     /// After an error nothing of it is visible.
     fn commit(&self, ops: &[Op]) -> Result<(), Error>;
 
+    /// Drops everything and puts what `ops` yields in its place, as one change: a crash, a failure
+    /// and every view see either the old content or the new. An error of `ops` comes back, and
+    /// nothing has changed. Memory does not grow with the content.
+    fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error>;
+
     /// How large the store is.
     fn size(&self) -> Result<Size, Error>;
 }

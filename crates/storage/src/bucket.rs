@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{Error, KEY_BYTES_MAX};
+
 /// A keyspace of its own within the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -97,6 +99,15 @@ impl Op {
             Op::Put { key, value, .. } => key.len() + value.len(),
             Op::Delete { key, .. } => key.len(),
         }
+    }
+
+    /// Whether a backend takes the key.
+    pub(crate) fn check_key(&self) -> Result<(), Error> {
+        let bytes = self.key().len();
+        if bytes == 0 || bytes > KEY_BYTES_MAX {
+            return Err(Error::KeySize { bucket: self.bucket().name(), bytes });
+        }
+        Ok(())
     }
 
     /// The bucket that changes.

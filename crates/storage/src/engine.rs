@@ -8,6 +8,11 @@
 //! - The map is a reservation of address space and takes no memory; it grows when it is full, which
 //!   no transaction may overlap: readers hold `gate` shared, growing takes it alone.
 //! - Revision buckets are filled by appending, so that pages are full and not half full.
+//! - Each bucket is there twice, as two generations. One is the store, which a record of its own
+//!   says; the other is empty, or being filled by [`Backend::replace`].
+
+mod db_file;
+mod replace;
 
 use std::{
     fs::{self, File},
@@ -23,8 +28,15 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
 
+pub use db_file::{DbFile, Share, open_db};
+
 /// Address space is reserved in multiples of this.
 const MAP_UNIT: usize = 1 << 30;
+
+/// The key, in a database of its own, of the number of the generation that is the store.
+const ACTIVE: &[u8] = b"active";
+/// The name of that database.
+const STATE: &str = "engine";
 
 /// How to open the engine.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +56,10 @@ impl Default for LmdbOptions {
 /// A directory with an LMDB file, open for this process alone.
 pub struct LmdbBackend {
     env: Env<WithoutTls>,
-    buckets: Vec<Database<Bytes, Bytes>>,
+    /// The buckets of both generations.
+    generations: [Vec<Database<Bytes, Bytes>>; 2],
+    /// Holds [`ACTIVE`], absent for generation 0.
+    state: Database<Bytes, Bytes>,
     /// Shared by transactions, exclusive while the map grows.
     gate: RwLock<()>,
     writer: Mutex<()>,
@@ -63,33 +78,49 @@ impl LmdbBackend {
         let used = fs::metadata(&data_file).map_or(0, |file| file.len() as usize);
         let env = open_env(dir, options, used)?;
         let mut txn = env.write_txn().map_err(engine)?;
-        let mut buckets = Vec::with_capacity(Bucket::ALL.len());
+        let state = env.create_database(&mut txn, Some(STATE)).map_err(engine)?;
+        let mut generations = [Vec::new(), Vec::new()];
         for bucket in Bucket::ALL {
-            let opened = env.create_database(&mut txn, Some(bucket.name())).map_err(engine)?;
-            buckets.push(opened);
+            for (buckets, suffix) in generations.iter_mut().zip(["", "'"]) {
+                let name = format!("{}{suffix}", bucket.name());
+                buckets.push(env.create_database(&mut txn, Some(&name)).map_err(engine)?);
+            }
         }
         txn.commit().map_err(engine)?;
         sync_directories(dir)?;
         let (gate, writer) = (RwLock::new(()), Mutex::new(()));
-        Ok(LmdbBackend { env, buckets, gate, writer, data_file, _lock: lock })
+        let backend = LmdbBackend { env, generations, state, gate, writer, data_file, _lock: lock };
+        backend.clear_unfinished()?;
+        Ok(backend)
     }
 
-    fn bucket(&self, bucket: Bucket) -> Database<Bytes, Bytes> {
-        self.buckets[bucket as usize]
+    /// The generation that is the store, in the eyes of a transaction.
+    fn active(&self, txn: &RoTxn<'_, WithoutTls>) -> Result<usize, heed::Error> {
+        Ok(usize::from(self.state.get(txn, ACTIVE)? == Some(&[1])))
     }
 
-    /// One attempt at a transaction.
-    fn try_commit(&self, ops: &[Op]) -> Result<(), heed::Error> {
-        let _shared = self.gate.read();
-        let mut txn = self.env.write_txn()?;
-        for op in ops {
-            self.apply(&mut txn, op)?;
+    /// One write transaction, again in a larger map as long as that is full. The caller holds
+    /// `writer`.
+    fn write(
+        &self,
+        mut work: impl FnMut(&mut RwTxn<'_>) -> Result<(), heed::Error>,
+    ) -> Result<(), Error> {
+        let mut attempt = || {
+            let _shared = self.gate.read();
+            let mut txn = self.env.write_txn()?;
+            work(&mut txn)?;
+            txn.commit()
+        };
+        loop {
+            match attempt() {
+                Err(heed::Error::Mdb(MdbError::MapFull)) => self.grow()?,
+                result => return result.map_err(engine),
+            }
         }
-        txn.commit()
     }
 
-    fn apply(&self, txn: &mut RwTxn<'_>, op: &Op) -> Result<(), heed::Error> {
-        let database = self.bucket(op.bucket());
+    fn apply(&self, txn: &mut RwTxn<'_>, to: usize, op: &Op) -> Result<(), heed::Error> {
+        let database = self.generations[to][op.bucket() as usize];
         match op {
             Op::Delete { key, .. } => database.delete(txn, key).map(|_| ()),
             Op::Put { bucket, key, value } if bucket.is_append_only() => {
@@ -117,23 +148,21 @@ impl Backend for LmdbBackend {
         // Recursive: a thread may open a second view while growing waits for its first.
         let gate = self.gate.read_recursive();
         let txn = self.env.read_txn().map_err(engine)?;
-        Ok(Box::new(LmdbRead { backend: self, txn, _gate: gate }))
+        let buckets = &self.generations[self.active(&txn).map_err(engine)?];
+        Ok(Box::new(LmdbRead { buckets, txn, _gate: gate }))
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
-        for op in ops {
-            let bytes = op.key().len();
-            if bytes == 0 || bytes > KEY_BYTES_MAX {
-                return Err(Error::KeySize { bucket: op.bucket().name(), bytes });
-            }
-        }
+        ops.iter().try_for_each(Op::check_key)?;
         let _one_writer = self.writer.lock();
-        loop {
-            match self.try_commit(ops) {
-                Err(heed::Error::Mdb(MdbError::MapFull)) => self.grow()?,
-                result => return result.map_err(engine),
-            }
-        }
+        self.write(|txn| {
+            let active = self.active(txn)?;
+            ops.iter().try_for_each(|op| self.apply(txn, active, op))
+        })
+    }
+
+    fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error> {
+        replace::replace(self, ops)
     }
 
     fn size(&self) -> Result<Size, Error> {
@@ -143,7 +172,7 @@ impl Backend for LmdbBackend {
         let page_bytes = u64::from(main.page_size);
         // Two meta pages and the tree of databases; then each database.
         let mut pages = 2 + main.branch_pages + main.leaf_pages + main.overflow_pages;
-        for bucket in &self.buckets {
+        for bucket in &self.generations[self.active(&txn).map_err(engine)?] {
             let stat = bucket.stat(&txn).map_err(engine)?;
             pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
         }
@@ -155,7 +184,8 @@ impl Backend for LmdbBackend {
 
 /// A view. The transaction ends before the gate opens.
 struct LmdbRead<'a> {
-    backend: &'a LmdbBackend,
+    /// Of the generation that was the store when the view was opened.
+    buckets: &'a [Database<Bytes, Bytes>],
     txn: RoTxn<'a, WithoutTls>,
     _gate: RwLockReadGuard<'a, ()>,
 }
@@ -165,11 +195,11 @@ impl ReadTx for LmdbRead<'_> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
-        self.backend.bucket(bucket).get(&self.txn, key).map_err(engine)
+        self.buckets[bucket as usize].get(&self.txn, key).map_err(engine)
     }
 
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let database = self.backend.bucket(bucket);
+        let database = self.buckets[bucket as usize];
         let entries = if from.is_empty() {
             let all = (Bound::<&[u8]>::Unbounded, Bound::Unbounded);
             database.range(&self.txn, &all)
@@ -192,7 +222,7 @@ fn open_env(dir: &Path, options: LmdbOptions, used: usize) -> Result<Env<Without
     let mut map_size = round_up(options.map_size.max(least));
     loop {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
-        open.map_size(map_size).max_readers(options.max_readers).max_dbs(16);
+        open.map_size(map_size).max_readers(options.max_readers).max_dbs(32);
         // SAFETY: the file is touched by this process alone (`LOCK`) and only through this map; no
         // unsafe flag is set.
         match unsafe { open.open(dir) } {

@@ -34,6 +34,9 @@ pub enum Error {
         /// The reason.
         source: std::io::Error,
     },
+    /// A bbolt file could not be read, or an image not be handed on.
+    #[error("database file: {0}")]
+    Image(#[from] bbolt::Error),
     /// The engine failed.
     #[error("storage engine: {0}")]
     Engine(String),

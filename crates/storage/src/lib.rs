@@ -13,6 +13,7 @@ mod bucket;
 pub mod engine;
 mod error;
 mod hash;
+pub mod image;
 pub mod mem;
 pub mod schema;
 mod window;

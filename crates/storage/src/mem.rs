@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
+use crate::{Backend, Bucket, Error, Op, ReadTx, Size, Visit};
 
 /// The buckets, one map each; copied on write when a view still holds them.
 type Maps = Vec<Arc<BTreeMap<Bytes, Bytes>>>;
@@ -42,20 +42,22 @@ impl Backend for MemBackend {
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
-        for op in ops {
-            let bytes = op.key().len();
-            if bytes == 0 || bytes > KEY_BYTES_MAX {
-                return Err(Error::KeySize { bucket: op.bucket().name(), bytes });
-            }
-        }
+        ops.iter().try_for_each(Op::check_key)?;
         let mut maps = self.maps.write();
         for op in ops {
-            let map = Arc::make_mut(&mut maps[op.bucket() as usize]);
-            match op {
-                Op::Put { key, value, .. } => map.insert(key.clone(), value.clone()),
-                Op::Delete { key, .. } => map.remove(key),
-            };
+            apply(&mut maps, op);
         }
+        Ok(())
+    }
+
+    fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error> {
+        let mut maps: Maps = Bucket::ALL.iter().map(|_| Arc::default()).collect();
+        for op in ops {
+            let op = op?;
+            op.check_key()?;
+            apply(&mut maps, &op);
+        }
+        *self.maps.write() = maps;
         Ok(())
     }
 
@@ -65,6 +67,14 @@ impl Backend for MemBackend {
         let in_use = entries.map(|(key, value)| (key.len() + value.len()) as u64).sum();
         Ok(Size { allocated: in_use, in_use })
     }
+}
+
+fn apply(maps: &mut Maps, op: &Op) {
+    let map = Arc::make_mut(&mut maps[op.bucket() as usize]);
+    match op {
+        Op::Put { key, value, .. } => map.insert(key.clone(), value.clone()),
+        Op::Delete { key, .. } => map.remove(key),
+    };
 }
 
 /// A view: the maps as they were.

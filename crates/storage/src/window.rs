@@ -110,6 +110,30 @@ impl Window {
         Ok(entry)
     }
 
+    /// Has the store replaced by a later state, whose last entry is `at`, while nothing is flushed.
+    /// What waits is older than that and is dropped. `replace` also says the main revision that the
+    /// store has afterwards. Nothing may be appended meanwhile; after an error the member must stop.
+    pub fn replace<T>(
+        &self,
+        at: (RaftIndex, Term),
+        replace: impl FnOnce() -> Result<(T, i64), Error>,
+    ) -> Result<T, Error> {
+        let _one_at_a_time = self.flush.lock();
+        {
+            let mut pending = self.pending.lock();
+            let dropped = mem::take(&mut pending.ops);
+            pending.moved = false;
+            let bytes: usize = dropped.iter().map(Op::bytes).sum();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.ops.fetch_sub(dropped.len(), Ordering::Relaxed);
+        }
+        let (answer, revision) = replace()?;
+        let mut pending = self.pending.lock();
+        assert!(pending.ops.is_empty(), "window: nothing is applied while the store is replaced");
+        pending.last = Some(Flushed { index: at.0, term: at.1, revision });
+        Ok(answer)
+    }
+
     /// Restores the state before a flush, ahead of what was appended meanwhile.
     fn put_back(&self, mut ops: Vec<Op>, moved: bool) {
         let mut pending = self.pending.lock();
@@ -173,6 +197,20 @@ mod tests {
         assert_eq!(read_consistent(&*tx).unwrap(), Some(at(7)));
     }
 
+    #[test]
+    fn what_waits_is_dropped_when_the_store_is_replaced() {
+        let (window, backend) = (Window::new(), MemBackend::new());
+        window.append(vec![put("a", "1")], at(5), 2);
+        window.replace(at(9), || Ok(((), 7))).unwrap();
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (0, 0));
+        assert_eq!(window.flush(&backend).unwrap(), None);
+        window.append(vec![put("b", "1")], at(10), 8);
+        let flushed = Flushed { index: RaftIndex(10), term: Term(3), revision: 8 };
+        assert_eq!(window.flush(&backend).unwrap(), Some(flushed));
+        let tx = backend.read().unwrap();
+        assert_eq!(tx.get(Bucket::Lease, b"a").unwrap(), None);
+    }
+
     /// A backend whose commits fail.
     struct Broken;
 
@@ -181,6 +219,9 @@ mod tests {
             Err(Error::Engine("broken".into()))
         }
         fn commit(&self, _: &[Op]) -> Result<(), Error> {
+            Err(Error::Engine("broken".into()))
+        }
+        fn replace(&self, _: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error> {
             Err(Error::Engine("broken".into()))
         }
         fn size(&self) -> Result<Size, Error> {

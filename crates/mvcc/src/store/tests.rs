@@ -205,6 +205,10 @@ impl Backend for Interrupted {
         self.inner.commit(ops)
     }
 
+    fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error> {
+        self.inner.replace(ops)
+    }
+
     fn size(&self) -> Result<Size, Error> {
         self.inner.size()
     }

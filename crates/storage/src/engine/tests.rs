@@ -147,3 +147,71 @@ fn keys_that_do_not_fit_are_refused_as_a_whole() {
         assert!(backend.commit(&[put(Bucket::AuthUsers, &[1; 511], b"")]).is_ok());
     }
 }
+
+fn numbered(count: u64, bytes: usize) -> impl Iterator<Item = Result<Op, Error>> {
+    (0..count).map(move |number| Ok(put(Bucket::Key, &number.to_be_bytes(), &vec![9; bytes])))
+}
+
+#[test]
+fn a_replacement_is_seen_as_a_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    // The map cannot grow while a view is open.
+    let options = LmdbOptions { map_size: 256 << 20, max_readers: 16 };
+    let lmdb = LmdbBackend::open(dir.path(), options).unwrap();
+    let backends: [&dyn Backend; 2] = [&lmdb, &MemBackend::new()];
+    for backend in backends {
+        backend.commit(&[put(Bucket::Lease, b"old", b"1")]).unwrap();
+        let before = backend.read().unwrap();
+        // More than one transaction's worth.
+        backend.replace(&mut numbered(20_000, 1000)).unwrap();
+        assert_eq!(before.get(Bucket::Lease, b"old").unwrap(), Some(&b"1"[..]));
+        drop(before);
+        let after = backend.read().unwrap();
+        assert_eq!(after.get(Bucket::Lease, b"old").unwrap(), None);
+        assert_eq!(entries(&*after, Bucket::Key, b"").len(), 20_000);
+        drop(after);
+
+        let broken = Err(Error::Engine("broken".into()));
+        let mut failing = numbered(20_000, 1000).chain([broken]);
+        let error = backend.replace(&mut failing).unwrap_err();
+        assert!(matches!(error, Error::Engine(_)));
+        let mut bad_key = [Ok(put(Bucket::Key, b"", b""))].into_iter();
+        let error = backend.replace(&mut bad_key).unwrap_err();
+        assert!(matches!(error, Error::KeySize { bytes: 0, .. }));
+        assert_eq!(entries(&*backend.read().unwrap(), Bucket::Key, b"").len(), 20_000);
+
+        // The other way round, and commits go where reads look.
+        backend.replace(&mut numbered(1, 0)).unwrap();
+        backend.commit(&[put(Bucket::Lease, b"new", b"2")]).unwrap();
+        let view = backend.read().unwrap();
+        assert_eq!(entries(&*view, Bucket::Key, b"").len(), 1);
+        assert_eq!(view.get(Bucket::Lease, b"new").unwrap(), Some(&b"2"[..]));
+    }
+    assert!(lmdb.size().unwrap().in_use < 100_000);
+    drop(lmdb);
+    let reopened = LmdbBackend::open(dir.path(), options).unwrap();
+    let view = reopened.read().unwrap();
+    assert_eq!(view.get(Bucket::Lease, b"new").unwrap(), Some(&b"2"[..]));
+}
+
+#[test]
+fn a_replacement_makes_the_map_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    backend.replace(&mut numbered(20_000, 1000)).unwrap();
+    assert_eq!(entries(&*backend.read().unwrap(), Bucket::Key, b"").len(), 20_000);
+}
+
+#[test]
+fn what_an_unfinished_replacement_left_is_gone_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    backend.commit(&[put(Bucket::Lease, b"a", b"1")]).unwrap();
+    let spare = &backend.generations[1][Bucket::Key as usize];
+    backend.write(|txn| spare.put(txn, b"half", b"way")).unwrap();
+    drop(backend);
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let txn = backend.env.read_txn().unwrap();
+    assert!(backend.generations[1][Bucket::Key as usize].is_empty(&txn).unwrap());
+    assert_eq!(backend.read().unwrap().get(Bucket::Lease, b"a").unwrap(), Some(&b"1"[..]));
+}

@@ -81,6 +81,11 @@ pub fn put_storage_version(version: &str) -> Op {
     put(Bucket::Meta, STORAGE_VERSION, version.to_owned())
 }
 
+/// Takes the version of the schema off the record, as before 3.6.
+pub fn delete_storage_version() -> Op {
+    Op::Delete { bucket: Bucket::Meta, key: Bytes::from_static(STORAGE_VERSION.as_bytes()) }
+}
+
 /// The version of the schema; `None` before 3.6.
 pub fn read_storage_version(tx: &dyn ReadTx) -> Result<Option<String>, Error> {
     let Some(value) = tx.get(Bucket::Meta, STORAGE_VERSION.as_bytes())? else { return Ok(None) };

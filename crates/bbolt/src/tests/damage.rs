@@ -1,0 +1,1 @@
+//! Files that are cut, empty, of another kind, or have wrong bits.
