@@ -170,11 +170,11 @@ fn certificate_error(error: webpki::Error) -> CertificateError {
         }
         E::InvalidCertValidity => other(Refusal::Root("expired or not yet valid")),
         E::EndEntityUsedAsCa => other(Refusal::Root("not authorized to sign other certificates")),
-        E::UnknownIssuer => CertificateError::UnknownIssuer,
+        // A namesake of the authority signed it: Go takes that for an unknown authority too.
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         E::CertNotValidForName(_) => CertificateError::NotValidForName,
         E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
-        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         E::BadDer | E::BadDerTime | E::TrailingData(_) => CertificateError::BadEncoding,
         error => other(Refusal::Chain(error.to_string())),
     }

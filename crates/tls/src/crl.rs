@@ -69,3 +69,30 @@ fn skip_time(fields: &mut Reader<'_>) -> Result<(), Malformed> {
         _ => Err(Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::authority::Authority;
+
+    #[test]
+    fn serial_numbers_are_found() {
+        let authority = Authority::new("ca");
+        let list = authority.revocation_list(&[1, 0x80, 0xffff_ffff]);
+        let read = RevocationList::parse(&list).unwrap();
+        for serial in [&[1][..], &[0x80], &[0xff; 4]] {
+            assert!(read.contains(serial));
+        }
+        assert!(!read.contains(&[2]) && !read.contains(&[]));
+        let none = RevocationList::parse(&authority.revocation_list(&[])).unwrap();
+        assert!(none.serials.is_empty());
+    }
+
+    #[test]
+    fn a_piece_of_a_list_is_none() {
+        let list = Authority::new("ca").revocation_list(&[1, 2, 3]);
+        for end in 0..list.len() {
+            assert!(RevocationList::parse(&list[..end]).is_err(), "{end}");
+        }
+    }
+}

@@ -124,6 +124,9 @@ fn certificate_text(error: &CertificateError) -> String {
                 _ => format!("tls: failed to verify certificate: {}", other.0),
             };
         }
+        CertificateError::BadSignature => {
+            return "tls: invalid signature by the client certificate".to_owned();
+        }
         CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
         CertificateError::Expired => "certificate has expired or is not yet valid".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => format!(

@@ -48,3 +48,33 @@ fn is_valid(text: &str, is_pattern: bool) -> bool {
 fn is_label(label: &str) -> bool {
     label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_stand_for_one_label_at_the_left() {
+        for (pattern, host) in [
+            ("etcd.example", "ETCD.example"),
+            ("*.example", "a.example"),
+            ("etcd.example", "etcd.example."),
+            ("under_score", "under_score"),
+            ("odd name", "odd name"),
+        ] {
+            assert!(matches(pattern, host), "{pattern} {host}");
+        }
+        for (pattern, host) in [
+            ("*.example", "a.b.example"),
+            ("*.example", "example"),
+            ("a.*.example", "a.b.example"),
+            ("*", ""),
+            ("", ""),
+            (".", "."),
+            ("*a.example", "ba.example"),
+            ("*.example", ".example"),
+        ] {
+            assert!(!matches(pattern, host), "{pattern} {host}");
+        }
+    }
+}

@@ -27,6 +27,8 @@ mod reload;
 mod remote;
 pub mod self_signed;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod verifier;
 mod x509;
 
