@@ -89,6 +89,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn is_attached(&self) -> bool {
+        self.state.lock().attached
+    }
+
     /// Takes the message if a stream is there and keeps up.
     pub(crate) fn push(&self, message: &mut Option<Message>) -> Pushed {
         let bytes = message.as_ref().map_or(0, payload_bytes);

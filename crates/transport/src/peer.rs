@@ -114,6 +114,10 @@ impl Peer {
         }
     }
 
+    pub(crate) fn has_streams(&self) -> bool {
+        self.msgapp.is_attached() && self.message.is_attached()
+    }
+
     pub(crate) fn active_since(&self) -> Option<Instant> {
         self.pipe.status.active_since()
     }

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Instant};
 
 use api::{ids::MemberId, raftpb::Message};
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 use crate::{
-    config::{Config, REMOTES_MAX},
+    config::{Config, REMOTES_MAX, SNAPSHOTS_RECEIVED_MAX},
     inbound::Inbound,
     peer::{Peer, Remote},
     sink::Sink,
@@ -27,6 +28,8 @@ pub struct Transport {
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) inbound: Inbound,
+    /// Places for databases that are being received.
+    pub(crate) receiving: Arc<Semaphore>,
     members: RwLock<Members>,
 }
 
@@ -43,7 +46,9 @@ impl Transport {
     pub fn new(config: Config, sink: Arc<dyn Sink>) -> Transport {
         let inbound = Inbound { member: config.member, sink, stats: Arc::default() };
         let config = Arc::new(config);
-        Transport { shared: Arc::new(Shared { config, inbound, members: RwLock::default() }) }
+        let receiving = Arc::new(Semaphore::new(SNAPSHOTS_RECEIVED_MAX));
+        let members = RwLock::default();
+        Transport { shared: Arc::new(Shared { config, inbound, receiving, members }) }
     }
 
     /// The counters of all peers.
@@ -54,7 +59,7 @@ impl Transport {
     /// Adds a member and starts to talk to it. Nothing happens when it is there already.
     pub fn add_peer(&self, id: MemberId, urls: &[String]) -> Result<(), UrlError> {
         let parsed = parse_urls(urls)?;
-        let Shared { config, inbound, members } = &*self.shared;
+        let Shared { config, inbound, members, .. } = &*self.shared;
         let mut members = members.write();
         if members.stopped || members.peers.contains_key(&id) {
             return Ok(());
@@ -113,7 +118,7 @@ impl Transport {
     /// Adds a member that may only be answered, until it becomes a peer. Nothing happens when it is
     /// there already, or when there are too many of them.
     pub fn add_remote(&self, id: MemberId, urls: &[String]) -> Result<(), UrlError> {
-        let Shared { config, inbound, members } = &*self.shared;
+        let Shared { config, inbound, members, .. } = &*self.shared;
         let is_known = |members: &Members| {
             members.stopped || members.peers.contains_key(&id) || members.remotes.contains_key(&id)
         };
@@ -178,6 +183,11 @@ impl Transport {
     pub fn active_peers(&self) -> usize {
         let members = self.shared.members.read();
         members.peers.values().filter(|peer| peer.active_since().is_some()).count()
+    }
+
+    /// True while a peer reads both its streams, so that nothing to it is posted.
+    pub fn has_streams(&self, id: MemberId) -> bool {
+        self.peer(id).is_some_and(|peer| peer.has_streams())
     }
 
     /// The peers there are, in order.

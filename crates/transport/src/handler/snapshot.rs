@@ -59,6 +59,11 @@ impl Transport {
     {
         let started = Instant::now();
         let inbound = &self.shared.inbound;
+        let Ok(_place) = self.shared.receiving.clone().try_acquire_owned() else {
+            inbound.stats.unknown_snapshot_failures.add(1);
+            let reason = "failed to save KV snapshot (too many are being received)";
+            return Err(text(StatusCode::SERVICE_UNAVAILABLE, reason));
+        };
         let mut input = Input::new();
         let message = self.read_message(&mut body, &mut input).await.map_err(|error| {
             tracing::warn!(
