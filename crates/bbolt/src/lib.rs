@@ -44,4 +44,4 @@ pub use db::Db;
 pub use error::Error;
 pub use meta::{META_BYTES, Meta, NO_FREELIST};
 pub use source::Source;
-pub use writer::{PAGE_BYTES, Plan, Writer};
+pub use writer::{PAGE_BYTES, Plan, Sink, Writer};

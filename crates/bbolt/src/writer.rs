@@ -31,6 +31,9 @@ const VALUE_BYTES_MAX: usize = (1 << 31) - 2;
 /// Its parity says which meta page is newer: page 0, as in a copy that bbolt makes.
 const TXID: u64 = 2;
 
+/// What takes the bytes of the file, piece by piece.
+pub type Sink<'s> = dyn FnMut(&[u8]) -> io::Result<()> + 's;
+
 /// Where everything goes: the outcome of the first pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -77,10 +80,7 @@ impl<'s> Writer<'s> {
 
     /// The second pass: the same input, handed to `sink` as the pages of the file from its start. A
     /// piece is a page with its overflow pages.
-    pub fn stream(
-        plan: &Plan,
-        sink: &'s mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<Writer<'s>, Error> {
+    pub fn stream(plan: &Plan, sink: &'s mut Sink<'s>) -> Result<Writer<'s>, Error> {
         sink(&plan.meta(TXID).encode_page(0))?;
         sink(&plan.meta(TXID - 1).encode_page(1))?;
         Ok(Writer::new(Out::new(Some(sink)), Some(*plan)))

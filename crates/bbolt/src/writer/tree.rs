@@ -4,12 +4,10 @@
 //! would stay emptier than three quarters: then it grows by overflow pages, so that values of just over
 //! half a page do not take a page each.
 
-use std::io;
-
 use crate::{
     Error,
     page::{BRANCH, ELEMENT_BYTES, HEADER_BYTES, Header, LEAF},
-    writer::PAGE_BYTES,
+    writer::{PAGE_BYTES, Sink},
 };
 
 /// A bucket of at most these bytes is inline; bbolt's limit.
@@ -22,12 +20,12 @@ const CHILDREN_MIN: usize = 4;
 
 /// Where pages go, and which id is next.
 pub(super) struct Out<'s> {
-    sink: Option<&'s mut dyn FnMut(&[u8]) -> io::Result<()>>,
+    sink: Option<&'s mut Sink<'s>>,
     next_page: u64,
 }
 
 impl<'s> Out<'s> {
-    pub(super) fn new(sink: Option<&'s mut dyn FnMut(&[u8]) -> io::Result<()>>) -> Out<'s> {
+    pub(super) fn new(sink: Option<&'s mut Sink<'s>>) -> Out<'s> {
         Out { sink, next_page: 2 }
     }
 
