@@ -46,6 +46,9 @@ pub enum Input {
     },
     /// Hand leadership to this voter; progress shows in [`Status`](crate::Status).
     TransferLeader(MemberId),
+    /// Lead no more, without an heir: the own disk does not answer. The term stays; the others elect
+    /// somebody once they miss the heartbeats.
+    StepDown,
     /// This ready, and all before it, are durable.
     Persisted {
         /// The number of the ready.

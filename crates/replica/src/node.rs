@@ -116,6 +116,7 @@ impl Node {
             Input::Unreachable(member) => self.raw.report_unreachable(member.0),
             Input::SnapshotStatus { to, delivered } => self.snapshot_status(to, delivered),
             Input::TransferLeader(member) => self.raw.transfer_leader(member.0),
+            Input::StepDown => self.step_down(),
             Input::Persisted { ready } => self.persisted(ready, out),
             Input::ApplyConfChange { change } => self.apply_conf_change(&change, out),
             Input::Applied { index } => self.applied(index),
@@ -259,6 +260,14 @@ impl Node {
         // etcd.
         let _ = self.raw.step(message);
         self.fill_pipelines();
+    }
+
+    fn step_down(&mut self) {
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader {
+            let term = raft.term;
+            raft.become_follower(term, 0);
+        }
     }
 
     fn snapshot_status(&mut self, to: MemberId, delivered: bool) {

@@ -45,6 +45,27 @@ fn leadership_is_handed_over() {
 }
 
 #[test]
+fn a_leader_that_steps_down_is_replaced_by_another() {
+    let mut network = Network::led(&[1, 2, 3], 4);
+    let leader = network.leader().expect("elected");
+    let term = network.members[&leader].node.status().term;
+    network.act(leader, Input::StepDown);
+    let status = network.members[&leader].node.status();
+    assert_eq!((status.role, status.leader, status.term), (Role::Follower, MemberId(0), term));
+    network.isolate(leader);
+    network.ticks(40);
+    let next = network.leader().expect("the others elect somebody");
+    assert_ne!(next, leader);
+    network.heal();
+    network.propose(next, "a");
+    network.ticks(3);
+    network.assert_payloads(&["a"]);
+    // One that does not lead has nothing to step down from.
+    network.act(leader, Input::StepDown);
+    assert_eq!(network.leader(), Some(next));
+}
+
+#[test]
 fn a_follower_forwards_a_transfer() {
     let mut network = Network::led(&[1, 2, 3], 1);
     let heir = network.follower();
