@@ -68,6 +68,11 @@ impl Store {
         self.hash_compactions.store(on, Ordering::Relaxed);
     }
 
+    /// The hashes of the last compactions, by ascending revision.
+    pub fn compaction_hashes(&self) -> Vec<HashKv> {
+        self.hashes.lock().clone()
+    }
+
     /// Keeps the hash that a compaction computed.
     pub(super) fn remember_hash(&self, hash: HashKv) {
         let mut hashes = self.hashes.lock();
