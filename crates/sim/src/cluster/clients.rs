@@ -29,8 +29,10 @@ impl World {
         if self.clients[client].waits.is_some() {
             return Ok(());
         }
-        let running: Vec<u64> =
-            self.slots.iter().filter(|(_, slot)| slot.live.is_some()).map(|(id, _)| *id).collect();
+        let members = self.members();
+        let is_open = |id: &u64| self.faulty || members.contains(id);
+        let running = self.slots.iter().filter(|(id, slot)| slot.live.is_some() && is_open(id));
+        let running: Vec<u64> = running.map(|(id, _)| *id).collect();
         if running.is_empty() {
             self.after(100_000, Event::Client(client));
             return Ok(());

@@ -271,7 +271,12 @@ impl World {
     }
 
     fn describe(&self) -> String {
-        let mut text = format!("committed {}", self.history.committed());
+        let (asked, answered) = self.history.counts();
+        let mut text = format!(
+            "committed {}, asked {asked}, answered {answered}, members {:?}",
+            self.history.committed(),
+            self.members()
+        );
         for (id, slot) in &self.slots {
             let state = match &slot.live {
                 Some(live) => format!("{:?}", live.node.status()),
