@@ -11,6 +11,7 @@
 //! - Each bucket is there twice, as two generations. One is the store, which a record of its own
 //!   says; the other is empty, or being filled by [`Backend::replace`].
 
+mod adopt;
 mod db_file;
 mod replace;
 
@@ -28,6 +29,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
 
+pub use adopt::{ADOPTED_NAME, Adopted, DB_NAME, STORE_NAME, adopt};
 pub use db_file::{DbFile, Share, open_db};
 
 /// Address space is reserved in multiples of this.

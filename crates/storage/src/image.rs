@@ -20,8 +20,8 @@ use crate::{Backend, Bucket, Error, ReadTx};
 
 pub use import::{Import, import, key_value};
 
-/// Length of the chunks of an image, but for the last.
-pub const CHUNK_BYTES: usize = 64 << 10;
+/// Length of the chunks of an image, but for the last: those of etcd's `Maintenance.Snapshot`.
+pub const CHUNK_BYTES: usize = 32 << 10;
 
 /// A view as the content of a bbolt file (etcd's `member/snap/db`).
 pub struct Image<'t> {

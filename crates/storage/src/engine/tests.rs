@@ -215,3 +215,51 @@ fn what_an_unfinished_replacement_left_is_gone_at_the_next_start() {
     assert!(backend.generations[1][Bucket::Key as usize].is_empty(&txn).unwrap());
     assert_eq!(backend.read().unwrap().get(Bucket::Lease, b"a").unwrap(), Some(&b"1"[..]));
 }
+
+const ETCD_3_5: &[u8] = include_bytes!("../../../bbolt/testdata/etcd-3.5.snap");
+
+#[test]
+fn the_store_of_an_etcd_is_adopted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snap, options) = (dir.path(), options());
+    let mut quiet = |_, _| {};
+    assert_eq!(adopt(snap, options, &mut quiet).unwrap(), None);
+
+    // An etcd that runs, and a store that an interrupted start left.
+    fs::write(snap.join(DB_NAME), ETCD_3_5).unwrap();
+    fs::create_dir(snap.join("oxetcd.adopting")).unwrap();
+    fs::write(snap.join("oxetcd.adopting/data.mdb"), b"half").unwrap();
+    let etcd = DbFile::open(&snap.join(DB_NAME)).unwrap();
+    assert!(etcd.try_lock(Share::Nobody).unwrap());
+    assert!(matches!(adopt(snap, options, &mut quiet), Err(Error::Locked(_))));
+    drop(etcd);
+
+    let adopted = adopt(snap, options, &mut quiet).unwrap().unwrap();
+    assert_eq!(adopted.bytes, ETCD_3_5.len() as u64);
+    assert!(adopted.consistent.is_some_and(|(index, term)| index.0 > 60 && term.0 == 2));
+    let mut names: Vec<_> = fs::read_dir(snap).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [ADOPTED_NAME, STORE_NAME]);
+    assert_eq!(fs::read(snap.join(ADOPTED_NAME)).unwrap(), ETCD_3_5);
+    let backend = LmdbBackend::open(&snap.join(STORE_NAME), options).unwrap();
+    let view = backend.read().unwrap();
+    assert_eq!(entries(&*view, Bucket::Key, b"").len(), 67);
+    assert_eq!(entries(&*view, Bucket::Revision, b"").len(), 67);
+    assert_eq!(entries(&*view, Bucket::AuthUsers, b"").len(), 1);
+
+    // A store is never replaced by a file that comes later.
+    fs::write(snap.join(DB_NAME), ETCD_3_5).unwrap();
+    assert_eq!(adopt(snap, options, &mut quiet).unwrap(), None);
+}
+
+#[test]
+fn a_broken_db_is_not_adopted() {
+    let dir = tempfile::tempdir().unwrap();
+    let snap = dir.path();
+    for broken in [&b""[..], &ETCD_3_5[..40_000], &[0; 10_000]] {
+        fs::write(snap.join(DB_NAME), broken).unwrap();
+        assert!(matches!(adopt(snap, options(), &mut |_, _| {}), Err(Error::Image(_))));
+        assert!(!snap.join(STORE_NAME).exists());
+        assert_eq!(fs::read(snap.join(DB_NAME)).unwrap(), broken);
+    }
+}
