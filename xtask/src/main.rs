@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask ci | tidy | codegen | interop | peers`.
+//! Project tasks: `cargo xtask ci | tidy | codegen | interop | sim | peers`.
 
 mod ci;
 mod compat;
@@ -17,6 +17,7 @@ cargo xtask TASK
   codegen [--check] write (or check) crates/api/src/generated
   interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
                     clients, transcripts, differential
+  sim [OPTION..]    run seeds of the simulator; options: --seeds N, --from SEED, --threads N, --release
   peers             only fetch what interop needs, and print where it is";
 
 fn main() -> ExitCode {
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "codegen" => ci::codegen(args.iter().any(|arg| arg == "--check")),
         "interop" => interop::run(&args[1..]),
+        "sim" => sim(&args[1..]),
         "peers" => peers::Peers::fetch().map(|peers| println!("{peers:#?}")),
         _ => {
             eprintln!("{USAGE}");
@@ -40,4 +42,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the simulator; `--release` is for cargo, all else for the simulator.
+fn sim(args: &[String]) -> anyhow::Result<()> {
+    let mut cargo = shell::command("cargo");
+    cargo.args(["run", "--quiet", "-p", "sim"]);
+    cargo.args(args.iter().filter(|arg| *arg == "--release"));
+    cargo.arg("--").args(args.iter().filter(|arg| *arg != "--release"));
+    shell::run(&mut cargo)
 }
