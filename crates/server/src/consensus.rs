@@ -3,7 +3,7 @@
 //!
 //! Nothing here checks whether a change is wise: the callers do, in etcd's order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{
     error::{Code, Error},
@@ -81,6 +81,35 @@ impl Handle {
             "leadership transfer finished"
         );
         Ok(())
+    }
+
+    /// Before a member stops: leadership goes to the voter that has been connected for longest.
+    /// Failing that is only logged, the others will elect somebody.
+    pub(crate) async fn hand_over_leadership(&self) {
+        if self.progress.leader() != self.member {
+            return;
+        }
+        let voters: Vec<MemberId> =
+            self.shared.membership.read().voters().map(|member| member.id).collect();
+        if voters.len() <= 1 {
+            return;
+        }
+        let others = voters.into_iter().filter(|id| *id != self.member);
+        let connected = others.filter_map(|id| Some((self.active_since(id)?, id)));
+        let Some((_, heir)) = connected.min() else {
+            let error = Error::UnhealthyCluster.message();
+            tracing::warn!("local-member-id" = %self.member, error, "leadership transfer failed");
+            return;
+        };
+        if let Err(failure) = self.transfer_leader(heir, self.limits.request_timeout).await {
+            let error = &failure.message;
+            tracing::warn!("local-member-id" = %self.member, %error, "leadership transfer failed");
+        }
+    }
+
+    /// Since when this member is connected to another one; `None` while it is not.
+    pub(crate) fn active_since(&self, id: MemberId) -> Option<Instant> {
+        self.network.active_since(id)
     }
 
     /// How consensus stands at the moment; `None` once the member has stopped.

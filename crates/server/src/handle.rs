@@ -1,6 +1,6 @@
 //! What services hold of the member: propose a change, pass the read gate, look at shared state.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use api::{
     error::Error,
@@ -8,20 +8,25 @@ use api::{
     ids::{ClusterId, MemberId},
 };
 use apply::{Response, Shared};
+use auth::Identity;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use prost::Message;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
+    auth::Gate,
     clock::Clock,
     driver::{NodeEvent, WatchCommand, compaction::CompactionGate, watch_loop::Backlog},
     inbox::Inbox,
     limits::Limits,
     metrics::Metrics,
+    peer_client::PeerClient,
+    peers::Peers,
     progress::Progress,
     read_gate::ReadGate,
     request_id::RequestIds,
+    signals::Signals,
     status::Failure,
     waiters::Waiters,
 };
@@ -63,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) compactions: CompactionGate,
     pub(crate) progress: Progress,
     pub(crate) shared: Shared,
+    pub(crate) auth: Gate,
     pub(crate) window: storage::Window,
     pub(crate) backend: Arc<dyn storage::Backend>,
     pub(crate) limits: Limits,
@@ -70,6 +76,16 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) watch_backlog: Backlog,
     pub(crate) watch_stats: Mutex<Option<watch::hub::Stats>>,
+    pub(crate) signals: Signals,
+    pub(crate) peers: PeerClient,
+    /// The connections to the other members.
+    pub(crate) network: Peers,
+    /// Snapshots of the store that may be sent to clients at once.
+    pub(crate) snapshots: Arc<Semaphore>,
+    /// `member/snap` in the data dir.
+    pub(crate) snap_dir: PathBuf,
+    /// Where work that threads of the driver hand off runs.
+    pub(crate) tasks: tokio::runtime::Handle,
 }
 
 impl std::ops::Deref for Handle {
@@ -88,10 +104,20 @@ impl Handle {
 
     /// Takes a request through raft and returns what applying it answered (spec raft-server.md,
     /// section 4): backpressure, size, propose, wait.
-    pub(crate) async fn propose(&self, mut request: InternalRaftRequest) -> Outcome {
+    pub(crate) async fn propose(&self, request: InternalRaftRequest) -> Outcome {
         self.check_pressure()?;
+        self.propose_for(Identity::nobody(), request).await
+    }
+
+    /// The same for a request of `who`, after the check of pressure.
+    pub(crate) async fn propose_for(
+        &self,
+        who: Identity,
+        mut request: InternalRaftRequest,
+    ) -> Outcome {
         let id = self.ids.next();
-        request.header = Some(RequestHeader { id, ..RequestHeader::default() });
+        let (username, auth_revision) = (who.user, who.revision);
+        request.header = Some(RequestHeader { id, username, auth_revision });
         let size = request.encoded_len();
         if size > self.limits.request_bytes_max {
             return Err(Error::RequestTooLarge.into());
@@ -120,7 +146,7 @@ impl Handle {
     }
 
     /// Refuses work while apply, the log or the storage thread is behind.
-    fn check_pressure(&self) -> Result<(), Failure> {
+    pub(crate) fn check_pressure(&self) -> Result<(), Failure> {
         if self.progress.stopping() {
             return Err(Error::Stopped.into());
         }
@@ -142,6 +168,9 @@ impl Handle {
         let since = self.progress.leader_since_ms();
         if since != 0 && began_ms < since && since - began_ms < grace_ms {
             return Error::TimeoutDueToLeaderFail.into();
+        }
+        if self.was_cut_off_since(began_ms) {
+            return Error::TimeoutDueToConnectionLost.into();
         }
         Error::Timeout.into()
     }

@@ -3,22 +3,38 @@
 //! **Architecture invariant:** layers below know no clock, thread, socket or metric; they are driven
 //! from here. Only [`main`] is public.
 
+mod auth;
 mod bootstrap;
 mod clock;
+mod cluster_version;
+mod compactor;
 mod consensus;
+mod corruption;
+mod db_file;
+mod discovery;
 mod driver;
 mod handle;
 mod http;
 mod inbox;
+mod leadership;
+mod leases;
 mod limits;
 mod listen;
 mod member;
+mod members;
 mod metrics;
+mod monitors;
+mod peer_client;
+mod peer_http;
+mod peers;
 mod progress;
 mod read_gate;
+mod reconfig;
 mod request_id;
+mod security;
 mod services;
 mod settings;
+mod signals;
 mod status;
 mod waiters;
 
@@ -42,6 +58,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         .context("failed to start the runtime")
         .and_then(|runtime| runtime.block_on(run(&config)));
     match result {
+        Ok(0) => ExitCode::SUCCESS,
         Ok(signal) => die_of(signal),
         Err(error) => {
             tracing::error!(error = %format!("{error:#}"), "failed to start etcd");
@@ -50,17 +67,18 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Serves until a signal asks to stop; returns it.
+/// Serves until a signal asks to stop, and returns it, or until the member has left the cluster, and
+/// returns 0.
 async fn run(config: &Config) -> Result<i32> {
-    let settings = Settings::new(config);
+    let mut settings = Settings::new(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let listeners = Listeners {
-        client: listen::bind(&settings.listen_client, settings.reuse_port).await?,
-        metrics: listen::bind(&settings.listen_metrics, settings.reuse_port).await?,
-        peer: listen::bind(&settings.listen_peer, settings.reuse_port).await?,
+        peer: listen::bind_peers(config, &settings.security).await?,
+        clients: listen::bind_clients(config, &settings.security).await?,
     };
-    let member = Member::start(&settings)?;
+    discovery::discover(&mut settings).await?;
+    let member = Member::start(&settings).await?;
     let mut received = 0;
     let stop = async {
         tokio::select! {

@@ -17,6 +17,10 @@ pub(crate) struct Limits {
     pub(crate) request_timeout: Duration,
     /// The raft election timeout.
     pub(crate) election_timeout: Duration,
+    /// The length of a raft tick (`--heartbeat-interval`).
+    pub(crate) heartbeat: Duration,
+    /// Whether changes of members are judged before they are proposed (`--strict-reconfig-check`).
+    pub(crate) strict_reconfig: bool,
     /// Committed entries that may wait for apply before new proposals are refused.
     pub(crate) apply_gap_max: u64,
     /// Proposals and messages that may wait for the node thread.
@@ -37,6 +41,9 @@ pub(crate) struct Limits {
     pub(crate) watch_backlog_bytes_max: usize,
     /// Bytes of proposals and entries that may wait for the disk of the log.
     pub(crate) unsynced_bytes_max: usize,
+    /// Bytes of messages of other members that may wait for the node thread; beyond, they are
+    /// dropped, as a network may.
+    pub(crate) peer_bytes_max: usize,
     /// Responses that may wait for one slow watch stream.
     pub(crate) watch_stream_max: usize,
     /// Bytes of events per watch response above which a fragmenting watcher's is split, and the
@@ -50,8 +57,14 @@ pub(crate) struct Limits {
     pub(crate) snapshot_count: u64,
     /// Entries kept in memory behind a snapshot (`--snapshot-catchup-entries`).
     pub(crate) catchup_entries: u64,
+    /// Entries after which the log in memory is cut, when the store has them.
+    pub(crate) memory_snapshot_count: u64,
+    /// `.snap` and `.snap.db` files kept (`--max-snapshots`); 0 keeps all.
+    pub(crate) snapshots_max: usize,
     /// WAL segments kept (`--max-wals`); 0 keeps all.
     pub(crate) wals_max: usize,
+    /// Snapshots of the store that are sent to clients at once; more wait.
+    pub(crate) snapshot_streams_max: usize,
     /// Parallel revocations of expired leases.
     pub(crate) lease_revokes_max: usize,
     /// Interval of progress notifications to watchers that asked for them.

@@ -6,19 +6,22 @@ use anyhow::{Context, Result};
 use api::{
     etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, alarm_request::AlarmAction},
     ids::MemberId,
-    membershippb, version,
+    membershippb,
 };
 use rand::Rng;
 use replica::Node;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
+    auth,
     bootstrap::{self, Parts},
     clock::Clock,
+    corruption,
     driver::{
         NodeEvent,
         apply_loop::{ApplyEvent, ApplyLoop, Outlets},
         compaction::CompactionGate,
+        disk_watch::DiskWatch,
         lease_loop,
         node_loop::NodeLoop,
         storage_loop::{self, StorageEvent},
@@ -26,13 +29,18 @@ use crate::{
         watch_loop,
     },
     handle::{Handle, Inner},
-    http::{self, Surface},
+    http,
     inbox::Inbox,
+    listen::Bound,
     metrics::Metrics,
+    monitors,
+    peer_client::PeerClient,
+    peers::{self, Peers},
     progress::Progress,
     read_gate::ReadGate,
     request_id::RequestIds,
     settings::Settings,
+    signals::Signals,
     waiters::Waiters,
 };
 
@@ -57,8 +65,9 @@ pub(crate) struct Member {
 
 impl Member {
     /// Opens the data dir and starts the threads.
-    pub(crate) fn start(settings: &Settings) -> Result<Member> {
-        let parts = bootstrap::open(settings)?;
+    pub(crate) async fn start(settings: &Settings) -> Result<Member> {
+        let client = peer_client(settings);
+        let parts = bootstrap::open(settings, &client).await?;
         tracing::info!(
             name = %settings.name,
             "data-dir" = %settings.data_dir.display(),
@@ -67,11 +76,18 @@ impl Member {
             "applied-index" = parts.recovered.applied.0,
             "starting an etcd server"
         );
-        let Parts { member, cluster, backend, machine, wal, recovered } = parts;
-        let handle = handle(settings, (member, cluster), backend, &machine, &recovered);
+        let Parts { member, cluster, backend, machine, wal, .. } = parts;
+        let Parts { recovered, remotes, members, had_data, .. } = parts;
+        let id = (member, cluster);
+        let handle = handle(settings, id, client, backend, &machine, &recovered)?;
+        if had_data && settings.initial_corrupt_check {
+            corruption::check_initially(&handle).await?;
+        }
+        start_network(&handle, settings, &remotes);
         storage_loop::refresh_size(&handle);
         let at = (recovered.applied, api::ids::Term(recovered.hard_state.term));
-        let node_loop = node_loop(settings, member, recovered)?;
+        let cut = recovered.snapshot.0;
+        let node_loop = node_loop(settings, member, members, recovered)?;
         let (wal_inbox, apply_inbox) = (node_loop.wal.clone(), node_loop.apply.clone());
         let storage_inbox = Arc::new(Inbox::new(usize::MAX));
         let outlets = Outlets {
@@ -85,7 +101,7 @@ impl Member {
         let (h, inbox) = (handle.clone(), wal_inbox.clone());
         let wal_thread = thread("wal", Box::new(move || wal_loop::run(&h, &inbox, wal)))?;
         let (h, inbox) = (handle.clone(), apply_inbox.clone());
-        let apply_loop = ApplyLoop { machine, outlets, at };
+        let apply_loop = ApplyLoop { machine, outlets, at, cut };
         let apply_thread = thread("apply", Box::new(move || apply_loop.run(&h, &inbox)))?;
         let (h, inbox) = (handle.clone(), storage_inbox.clone());
         let storage_thread = thread("storage", Box::new(move || storage_loop::run(&h, &inbox)))?;
@@ -93,6 +109,9 @@ impl Member {
         let watch_thread = thread("watch", Box::new(move || watch_loop::run(&h)))?;
         let h = handle.clone();
         let node_thread = thread("node", Box::new(move || node_loop.run(&h)))?;
+        if members > 1 && settings.config.initial_election_tick_advance {
+            tokio::spawn(advance_ticks(handle.clone(), election_ticks(settings)));
+        }
         Ok(Member {
             handle,
             wal: wal_inbox,
@@ -106,8 +125,8 @@ impl Member {
         })
     }
 
-    /// Serves clients until `stop` resolves, then stops in etcd's order: streams and listeners,
-    /// raft, apply, store.
+    /// Serves clients and peers until `stop` resolves or the member is removed from the cluster,
+    /// then stops in etcd's order: leadership, streams and listeners, raft, apply, store, peers.
     pub(crate) async fn serve(
         self,
         settings: &Settings,
@@ -115,22 +134,37 @@ impl Member {
         stop: impl Future<Output = ()>,
     ) {
         let handle = self.handle.clone();
-        let mut tasks = tokio::task::JoinSet::new();
-        for listener in listeners.metrics {
-            let http = settings.http.clone();
-            tasks.spawn(http::serve(listener, Surface::Metrics, handle.clone(), http));
+        let mut peer_tasks = tokio::task::JoinSet::new();
+        for (listener, acceptor) in listeners.peer {
+            peer_tasks.spawn(peers::serve(
+                listener,
+                acceptor,
+                handle.clone(),
+                settings.peer_stalled,
+            ));
         }
-        for listener in listeners.client {
-            let http = settings.http.clone();
-            tasks.spawn(http::serve(listener, Surface::Client, handle.clone(), http));
+        let mut tasks = tokio::task::JoinSet::new();
+        for bound in listeners.clients {
+            tasks.spawn(http::serve(bound, handle.clone(), settings.http.clone()));
         }
         tasks.spawn(lease_loop::run(handle.clone()));
+        tasks.spawn(auth::sweep(handle.clone()));
+        monitors::spawn(&handle, &settings.monitors, &mut tasks);
         tokio::spawn(publish(handle.clone(), settings.name.clone(), settings.client_urls.clone()));
-        stop.await;
+        tokio::select! {
+            () = stop => handle.hand_over_leadership().await,
+            () = handle.progress.wait_removed() => {
+                let error = "the member has been permanently removed from the cluster";
+                tracing::warn!(error, "server error");
+                tracing::warn!("data-dir used by this member must be removed");
+            }
+        }
         handle.progress.set_stopping();
         while tasks.join_next().await.is_some() {}
-        drop(listeners.peer);
         self.stop();
+        handle.network.stop();
+        handle.progress.set_peers_stopping();
+        while peer_tasks.join_next().await.is_some() {}
     }
 
     /// Ends the threads, each after what it was given before.
@@ -151,21 +185,20 @@ impl Member {
 
 /// The sockets, bound before the member starts.
 pub(crate) struct Listeners {
-    /// gRPC and HTTP for clients.
-    pub(crate) client: Vec<TcpListener>,
-    /// Metrics and health.
-    pub(crate) metrics: Vec<TcpListener>,
-    /// Held so that nobody else takes the address; a single member has no peers to serve.
-    pub(crate) peer: Vec<TcpListener>,
+    /// gRPC and HTTP for clients, metrics and health.
+    pub(crate) clients: Vec<Bound>,
+    /// The other members.
+    pub(crate) peer: Vec<(TcpListener, tls::Acceptor)>,
 }
 
 fn handle(
     settings: &Settings,
     (member, cluster): (MemberId, api::ids::ClusterId),
+    peers: PeerClient,
     backend: Arc<dyn storage::Backend>,
     machine: &apply::StateMachine,
     recovered: &replica::Recovered,
-) -> Handle {
+) -> Result<Handle> {
     let shared = machine.shared().clone();
     let unfinished = shared.store.compacting().is_some();
     let compacted = shared.store.compact_revision();
@@ -174,7 +207,7 @@ fn handle(
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
     let term = api::ids::Term(recovered.hard_state.term);
-    Handle::new(Inner {
+    Ok(Handle::new(Inner {
         member,
         cluster,
         ids: RequestIds::new(member, unix_ms),
@@ -185,6 +218,7 @@ fn handle(
         compactions: CompactionGate::new(finished),
         progress: Progress::new(recovered.applied, term),
         shared,
+        auth: auth::Gate::new(&settings.config)?,
         window: storage::Window::new(),
         backend,
         limits: settings.limits.clone(),
@@ -192,25 +226,96 @@ fn handle(
         clock: Clock::start(),
         watch_backlog: Default::default(),
         watch_stats: parking_lot::Mutex::default(),
-    })
+        signals: Signals::new(),
+        peers,
+        network: Peers::default(),
+        snapshots: Arc::new(Semaphore::new(settings.limits.snapshot_streams_max)),
+        snap_dir: settings.data_dir.join("member/snap"),
+        tasks: tokio::runtime::Handle::current(),
+    }))
+}
+
+/// Opens connections to other members.
+fn dialer(settings: &Settings) -> tls::Connector {
+    let connector = settings.security.peer_connector();
+    match &settings.peer_server_name {
+        Some(name) => connector.with_server_name(name),
+        None => connector,
+    }
+}
+
+fn peer_client(settings: &Settings) -> PeerClient {
+    PeerClient::new(Arc::new(dialer(settings)))
+}
+
+/// Begins to talk to the members that are known: those of the store, and those that a joining member
+/// was told of.
+fn start_network(handle: &Handle, settings: &Settings, remotes: &[membership::Member]) {
+    let config = transport::Config {
+        member: handle.member,
+        cluster: handle.cluster,
+        versions: transport::Versions::default(),
+        peer_urls: settings.peer_urls.clone(),
+        dial: Arc::new(dialer(settings)),
+        runtime: handle.tasks.clone(),
+        timing: transport::Timing {
+            stalled: settings.peer_stalled,
+            ..transport::Timing::default()
+        },
+    };
+    let sink = Arc::new(peers::MemberSink(handle.clone()));
+    handle.network.start(transport::Transport::new(config, sink));
+    for member in remotes.iter().filter(|member| member.id != handle.member) {
+        handle.network.add_remote(member.id, &member.peer_urls);
+    }
+    let membership = handle.shared.membership.read().clone();
+    for member in membership.members().filter(|member| member.id != handle.member) {
+        handle.network.add(member.id, &member.peer_urls);
+    }
+}
+
+/// Lets the first election come early, once this member hears others: a leader would have been heard
+/// of meanwhile.
+async fn advance_ticks(handle: Handle, election_ticks: usize) {
+    const POLL: Duration = Duration::from_millis(50);
+    const POLLS: u32 = 100;
+    for _ in 0..POLLS {
+        tokio::time::sleep(POLL).await;
+        if handle.progress.stopping() {
+            return;
+        }
+        let active = handle.network.active_count();
+        if active > 1 {
+            let ticks = election_ticks.saturating_sub(2);
+            tracing::info!(
+                "local-member-id" = %handle.member,
+                "forward-ticks" = ticks,
+                "election-ticks" = election_ticks,
+                "active-remote-members" = active,
+                "initialized peer connections; fast-forwarding election ticks"
+            );
+            handle.node.push_always(NodeEvent::AdvanceTicks(ticks));
+            return;
+        }
+    }
 }
 
 fn node_loop(
     settings: &Settings,
     member: MemberId,
+    members: usize,
     recovered: replica::Recovered,
 ) -> Result<NodeLoop> {
-    let (snapshot_index, _, conf_state) = recovered.snapshot.clone();
+    let conf_state = recovered.snapshot.2.clone();
     let config = replica::Config {
         election_tick: election_ticks(settings),
         pre_vote: settings.pre_vote,
         waiting_timeout_ms: settings.limits.request_timeout.as_millis() as u64,
         ..replica::Config::new(member, rand::rng().random())
     };
-    let alone = conf_state.voters.len() <= 1;
     let conf_index = recovered.applied;
     let mut node = Node::new(config, recovered).context("failed to start raft")?;
-    if alone {
+    if members <= 1 {
         node.advance_ticks(election_ticks(settings) - 1);
     }
     Ok(NodeLoop {
@@ -220,13 +325,17 @@ fn node_loop(
         tick: settings.heartbeat,
         conf_state,
         conf_index,
-        snapshot_index,
+        memory_index: conf_index,
         applied: conf_index,
+        cut: None,
+        disk: DiskWatch::new(settings.limits.election_timeout),
+        whole_until: None,
+        role: replica::Role::Follower,
     })
 }
 
 /// Publishes the member's name and client URLs through raft, again and again until it is accepted;
-/// then clients are served. Decides the cluster version on the way.
+/// then clients are served.
 async fn publish(handle: Handle, name: String, client_urls: Vec<String>) {
     const RETRY: Duration = Duration::from_millis(500);
     let cluster_member_attr_set = Some(membershippb::ClusterMemberAttrSetRequest {
@@ -250,35 +359,7 @@ async fn publish(handle: Handle, name: String, client_urls: Vec<String>) {
         "cluster-id" = %handle.cluster,
         "published local member to cluster through raft"
     );
-    decide_version(&handle).await;
     handle.progress.set_ready();
-    tracing::info!("ready to serve client requests");
-    for url in client_urls {
-        tracing::info!(
-            traffic = "grpc+http",
-            address = %url,
-            "serving client traffic insecurely; this is strongly discouraged!"
-        );
-    }
-}
-
-/// A single member is its cluster's minimum: the version rises to its own.
-async fn decide_version(handle: &Handle) {
-    let decided = handle.shared.membership.read().cluster_version();
-    if decided.is_some_and(|decided| decided.to_string() == version::CLUSTER) {
-        return;
-    }
-    let ver = version::CLUSTER.to_owned();
-    let cluster_version_set = Some(membershippb::ClusterVersionSetRequest { ver });
-    let request = InternalRaftRequest { cluster_version_set, ..Default::default() };
-    match handle.propose(request).await {
-        Ok(_) => {
-            tracing::info!("cluster-version" = version::CLUSTER, "updated cluster version");
-        }
-        Err(failure) => {
-            tracing::warn!(error = %failure.message, "failed to set the cluster version");
-        }
-    }
 }
 
 /// Proposes the NOSPACE alarm of this member.

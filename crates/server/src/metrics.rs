@@ -2,8 +2,8 @@
 //! them; what lower layers count is read from their `stats` when a scrape comes.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, exponential_buckets,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
 };
 
 use crate::handle::Handle;
@@ -19,14 +19,19 @@ pub(crate) struct Metrics {
     pub(crate) proposals_failed: IntCounter,
     pub(crate) leader_changes: IntCounter,
     pub(crate) slow_applies: IntCounter,
+    pub(crate) read_indexes_failed: IntCounter,
+    pub(crate) read_indexes_slow: IntCounter,
     pub(crate) wal_fsync: Histogram,
     pub(crate) wal_bytes: IntGauge,
     pub(crate) backend_commit: Histogram,
+    pub(crate) snapshot_duration: Histogram,
     apply: HistogramVec,
     pub(crate) lease_expired: IntCounter,
     pub(crate) health_success: IntCounter,
     pub(crate) health_failures: IntCounter,
     pub(crate) watch_events: IntCounter,
+    promotions: IntCounter,
+    promotions_failed: IntCounterVec,
     gauges: Gauges,
 }
 
@@ -75,12 +80,27 @@ fn disk_histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
     register(registry, Histogram::with_opts(options).expect("a valid metric"))
 }
 
+/// From ten milliseconds to 655.36 s, doubling.
+fn snapshot_histogram(registry: &Registry) -> Histogram {
+    let buckets = exponential_buckets(0.01, 2.0, 17).expect("valid buckets");
+    let name = "etcd_disk_backend_snapshot_duration_seconds";
+    let options = HistogramOpts::new(name, "Time of one snapshot of the store sent to a client.");
+    let histogram = Histogram::with_opts(options.buckets(buckets)).expect("a valid metric");
+    register(registry, histogram)
+}
+
 fn apply_histogram(registry: &Registry) -> HistogramVec {
     let buckets = exponential_buckets(0.0001, 2.0, 20).expect("valid buckets");
     let name = "etcd_server_apply_duration_seconds";
     let options = HistogramOpts::new(name, "Time to apply one entry.").buckets(buckets);
     let labels = ["version", "op", "success"];
     register(registry, HistogramVec::new(options, &labels).expect("a valid metric"))
+}
+
+fn failed_promotions(registry: &Registry) -> IntCounterVec {
+    let name = "etcd_server_learner_promote_failures";
+    let options = Opts::new(name, "Learners that this leader did not promote, by the reason.");
+    register(registry, IntCounterVec::new(options, &["Reason"]).expect("a valid metric"))
 }
 
 impl Metrics {
@@ -107,6 +127,16 @@ impl Metrics {
                 "etcd_server_leader_changes_seen_total",
                 "Times that this member saw the leader change.",
             ),
+            read_indexes_failed: counter(
+                &r,
+                "etcd_server_read_indexes_failed_total",
+                "Rounds of linearizable reads that got no index.",
+            ),
+            read_indexes_slow: counter(
+                &r,
+                "etcd_server_slow_read_indexes_total",
+                "Rounds of linearizable reads whose index did not come in time.",
+            ),
             slow_applies: counter(
                 &r,
                 "etcd_server_slow_apply_total",
@@ -127,6 +157,7 @@ impl Metrics {
                 "etcd_disk_backend_commit_duration_seconds",
                 "Time of one synced commit of the store.",
             ),
+            snapshot_duration: snapshot_histogram(&r),
             apply: apply_histogram(&r),
             lease_expired: counter(
                 &r,
@@ -136,8 +167,22 @@ impl Metrics {
             health_success: counter(&r, "etcd_server_health_success", "Health checks passed."),
             health_failures: counter(&r, "etcd_server_health_failures", "Health checks failed."),
             watch_events: counter(&r, "etcd_debugging_mvcc_events_total", "Watch events sent."),
+            promotions: counter(
+                &r,
+                "etcd_server_learner_promote_successes",
+                "Learners promoted by this leader.",
+            ),
+            promotions_failed: failed_promotions(&r),
             gauges: Gauges::new(&r),
             registry: r,
+        }
+    }
+
+    /// Counts one promotion, or why there was none.
+    pub(crate) fn promoted(&self, failure: Option<&str>) {
+        match failure {
+            None => self.promotions.inc(),
+            Some(reason) => self.promotions_failed.with_label_values(&[reason]).inc(),
         }
     }
 

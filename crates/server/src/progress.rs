@@ -15,9 +15,12 @@ pub(crate) struct Progress {
     db_allocated: AtomicU64,
     db_in_use: AtomicU64,
     unsynced: AtomicUsize,
+    peer_bytes: AtomicUsize,
     flush_armed: AtomicBool,
     ready: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
+    peers_stopping: watch::Sender<bool>,
+    removed: watch::Sender<bool>,
 }
 
 impl Progress {
@@ -32,9 +35,12 @@ impl Progress {
             db_allocated: AtomicU64::new(0),
             db_in_use: AtomicU64::new(0),
             unsynced: AtomicUsize::new(0),
+            peer_bytes: AtomicUsize::new(0),
             flush_armed: AtomicBool::new(false),
             ready: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
+            peers_stopping: watch::Sender::new(false),
+            removed: watch::Sender::new(false),
         }
     }
 
@@ -132,6 +138,21 @@ impl Progress {
         self.unsynced.fetch_sub(bytes, Ordering::AcqRel);
     }
 
+    /// Bytes of messages of other members that wait for the node thread.
+    pub(crate) fn peer_bytes(&self) -> usize {
+        self.peer_bytes.load(Ordering::Acquire)
+    }
+
+    /// Messages of this size wait.
+    pub(crate) fn add_peer_bytes(&self, bytes: usize) {
+        self.peer_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// They do not wait any more.
+    pub(crate) fn remove_peer_bytes(&self, bytes: usize) {
+        self.peer_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
     /// After changes entered the window: whether the storage thread has to be told, since no flush
     /// is to come that will find them.
     pub(crate) fn arm_flush(&self) -> bool {
@@ -168,5 +189,27 @@ impl Progress {
     pub(crate) async fn wait_stopping(&self) {
         let mut stopping = self.stopping.subscribe();
         stopping.wait_for(|stopping| *stopping).await.expect("the sender is in self");
+    }
+
+    /// The peer listeners close: the last thing that stops.
+    pub(crate) fn set_peers_stopping(&self) {
+        self.peers_stopping.send_replace(true);
+    }
+
+    /// Resolves when the peer listeners are to close.
+    pub(crate) async fn wait_peers_stopping(&self) {
+        let mut stopping = self.peers_stopping.subscribe();
+        stopping.wait_for(|stopping| *stopping).await.expect("the sender is in self");
+    }
+
+    /// This member was removed from the cluster: it has to stop.
+    pub(crate) fn set_removed(&self) {
+        self.removed.send_replace(true);
+    }
+
+    /// Resolves when this member was removed from the cluster.
+    pub(crate) async fn wait_removed(&self) {
+        let mut removed = self.removed.subscribe();
+        removed.wait_for(|removed| *removed).await.expect("the sender is in self");
     }
 }

@@ -1,14 +1,14 @@
 //! Linearizable reads: one ReadIndex round serves every reader that arrived while the round before
 //! it was under way (raft paper section 6.4 of the thesis; spec raft-server.md section 3).
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use api::{error::Error, ids::RaftIndex};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{driver::NodeEvent, handle::Handle, status::Failure};
 
@@ -20,7 +20,7 @@ type Reader = oneshot::Sender<Result<(), Failure>>;
 /// Readers that wait for the next round, and the rounds that raft has not answered.
 pub(crate) struct ReadGate {
     state: Mutex<State>,
-    rounds: Mutex<HashMap<u64, oneshot::Sender<RaftIndex>>>,
+    rounds: Mutex<HashMap<u64, mpsc::UnboundedSender<RaftIndex>>>,
 }
 
 struct State {
@@ -77,27 +77,95 @@ async fn run_rounds(handle: Handle) {
     }
 }
 
-/// One round: attempts with fresh ids until raft answers, then waits for apply. A context is never
-/// used twice: an answer to an older attempt may be stale.
-async fn round(handle: &Handle) -> Result<(), Failure> {
-    let began = Instant::now();
-    while began.elapsed() < handle.limits.request_timeout {
-        if handle.progress.stopping() {
-            return Err(Error::Stopped.into());
-        }
-        let id = handle.ids.next();
-        let (sender, receiver) = oneshot::channel();
-        handle.reads.rounds.lock().insert(id, sender);
-        handle.node.push_always(NodeEvent::ReadIndex { id });
-        let answer = timeout(RETRY, receiver).await;
-        handle.reads.rounds.lock().remove(&id);
-        if let Ok(Ok(index)) = answer {
-            let left = handle.limits.request_timeout.saturating_sub(began.elapsed());
-            return match timeout(left, handle.progress.wait_applied(index)).await {
-                Ok(()) => Ok(()),
-                Err(_) => break,
-            };
+/// The ids of one round, each of one attempt. A context is never used twice, for raft could take an
+/// answer to an older round for one to this.
+struct Attempts<'a> {
+    handle: &'a Handle,
+    answer: mpsc::UnboundedSender<RaftIndex>,
+    ids: Vec<u64>,
+}
+
+impl Attempts<'_> {
+    /// Asks raft (again).
+    fn ask(&mut self) {
+        let id = self.handle.ids.next();
+        self.ids.push(id);
+        self.handle.reads.rounds.lock().insert(id, self.answer.clone());
+        self.handle.node.push_always(NodeEvent::ReadIndex { id });
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        let mut rounds = self.handle.reads.rounds.lock();
+        for id in &self.ids {
+            rounds.remove(id);
         }
     }
-    Err(Error::Timeout.into())
+}
+
+/// One round: an index from raft, then the wait for apply.
+async fn round(handle: &Handle) -> Result<(), Failure> {
+    let deadline = Instant::now() + handle.limits.request_timeout;
+    let index = match confirmed_index(handle, deadline).await {
+        Err(failure) => {
+            handle.metrics.read_indexes_failed.inc();
+            return Err(failure);
+        }
+        Ok(index) => index,
+    };
+    tokio::select! {
+        () = handle.progress.wait_applied(index) => Ok(()),
+        () = sleep_until(deadline) => Err(Error::Timeout.into()),
+        () = handle.progress.wait_stopping() => Err(Error::Stopped.into()),
+    }
+}
+
+/// Asks raft until it answers: again when it is late, and when a new leader has committed its first
+/// entry, before which it answers nobody. A change of leaders ends the round.
+async fn confirmed_index(handle: &Handle, deadline: Instant) -> Result<RaftIndex, Failure> {
+    if handle.progress.stopping() {
+        return Err(Error::Stopped.into());
+    }
+    let mut leader = handle.progress.watch_leader();
+    let mut first_commit = handle.signals.watch_first_commit();
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    let mut attempts = Attempts { handle, answer, ids: Vec::new() };
+    loop {
+        attempts.ask();
+        let retry = sleep(RETRY);
+        tokio::pin!(retry);
+        loop {
+            tokio::select! {
+                biased;
+                Some(index) = answers.recv() => return Ok(index),
+                changed = leader.changed() => {
+                    changed.expect("the sender is in the handle");
+                    if *leader.borrow_and_update() != 0 {
+                        return Err(Error::LeaderChanged.into());
+                    }
+                }
+                changed = first_commit.changed() => {
+                    changed.expect("the sender is in the handle");
+                    break;
+                }
+                () = sleep_until(deadline) => {
+                    handle.metrics.read_indexes_slow.inc();
+                    tracing::warn!(
+                        timeout = ?handle.limits.request_timeout,
+                        "timed out waiting for read index response (local node might have slow network)"
+                    );
+                    return Err(Error::Timeout.into());
+                }
+                () = &mut retry => {
+                    tracing::warn!(
+                        "retry-timeout" = ?RETRY,
+                        "waiting for ReadIndex response took too long, retrying"
+                    );
+                    break;
+                }
+                () = handle.progress.wait_stopping() => return Err(Error::Stopped.into()),
+            }
+        }
+    }
 }

@@ -2,24 +2,31 @@
 //! comes of them.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use api::{
     ids::{RaftIndex, Term},
-    raftpb::Entry,
+    raftpb::{Entry, Snapshot, SnapshotMetadata},
 };
 use apply::{Applied, Context, Effect, Response, StateMachine};
 use storage::Op;
 
-use super::{NodeEvent, fatal, storage_loop::StorageEvent};
+use super::{NodeEvent, WatchCommand, fatal, storage_loop::StorageEvent};
 use crate::{handle::Handle, inbox::Inbox};
 
 /// What can happen to the apply thread.
 pub(crate) enum ApplyEvent {
     /// Raft has committed these entries.
     Committed(Vec<Entry>),
+    /// A snapshot of the leader takes the place of what is applied.
+    Restore {
+        /// The snapshot: index, term, members.
+        snapshot: Box<Snapshot>,
+        /// Resolves once the log has the snapshot; fails when the member stops before.
+        saved: mpsc::Receiver<()>,
+    },
     /// End the thread.
     Stop,
 }
@@ -40,7 +47,12 @@ pub(crate) struct ApplyLoop {
     pub(crate) outlets: Outlets,
     /// The entry applied last.
     pub(crate) at: (RaftIndex, Term),
+    /// The index of the last snapshot that was cut.
+    pub(crate) cut: RaftIndex,
 }
+
+/// How long clients may read the answer of the request that removed this member.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl ApplyLoop {
     /// Runs until [`ApplyEvent::Stop`].
@@ -52,6 +64,9 @@ impl ApplyLoop {
             for event in batch.drain(..) {
                 match event {
                     ApplyEvent::Committed(entries) => self.apply_batch(handle, &entries),
+                    ApplyEvent::Restore { snapshot, saved } => {
+                        self.restore(handle, &snapshot, &saved);
+                    }
                     ApplyEvent::Stop => stop = true,
                 }
             }
@@ -92,6 +107,55 @@ impl ApplyLoop {
         for (id, result) in answers {
             handle.waiters.answer(id, result.map_err(Into::into));
         }
+        if self.at.0.0 - self.cut.0 > handle.limits.snapshot_count {
+            self.cut(handle);
+        }
+    }
+
+    /// Cuts a snapshot here: the members as of this index, for the log and for older releases. It
+    /// counts once the store has everything up to here.
+    fn cut(&mut self, handle: &Handle) {
+        let (index, term) = self.at;
+        self.cut = index;
+        let membership = handle.shared.membership.read();
+        let conf_state = Some(membership.conf_state());
+        let metadata = SnapshotMetadata { conf_state, index: index.0, term: term.0 };
+        let data = membership.to_v2_store().into();
+        drop(membership);
+        let snapshot = Box::new(Snapshot { data, metadata: Some(metadata) });
+        handle.node.push_quietly(NodeEvent::Cut(snapshot));
+    }
+
+    /// Follows a snapshot of the leader: the store, then everything that is read from it, then the
+    /// connections, then those who wait for the index.
+    fn restore(&mut self, handle: &Handle, snapshot: &Snapshot, saved: &mpsc::Receiver<()>) {
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let at = (RaftIndex(metadata.index), Term(metadata.term));
+        assert!(at.0 > self.at.0, "a snapshot is ahead of what is applied");
+        if saved.recv().is_err() {
+            // The member stops; the next start begins where this one ended.
+            return;
+        }
+        tracing::info!(
+            "current-applied-index" = self.at.0.0,
+            "incoming-leader-snapshot-index" = metadata.index,
+            "incoming-leader-snapshot-term" = metadata.term,
+            "applying snapshot"
+        );
+        let (done, replaced) = mpsc::channel();
+        self.outlets.storage.push_always(StorageEvent::Restore { at, done });
+        let attachments = replaced.recv().expect("the storage thread outlives this one");
+        if let Err(error) = self.machine.restore(&*handle.backend, attachments, at.0) {
+            fatal("failed to recover from a snapshot of the leader", &error);
+        }
+        let membership = handle.shared.membership.read().clone();
+        handle.network.replace_all(handle.member, membership.members());
+        self.at = at;
+        self.cut = at.0;
+        handle.progress.set_applied(at.0);
+        handle.node.push_quietly(NodeEvent::Applied { index: at.0 });
+        handle.watch.push_always(WatchCommand::Lagged);
+        tracing::info!("applied-index" = at.0.0, "applied snapshot");
     }
 
     fn apply_one(&mut self, handle: &Handle, entry: &Entry) -> Applied {
@@ -127,7 +191,10 @@ impl ApplyLoop {
         match effect {
             Effect::Compact { .. } => self.outlets.storage.push_always(StorageEvent::Compact),
             Effect::ConfChange(change) => handle.node.push_always(NodeEvent::ConfChange { change }),
-            Effect::LeaderElected => promote(handle),
+            Effect::LeaderElected => {
+                promote(handle);
+                handle.signals.first_commit();
+            }
             Effect::RaiseNoSpace => {
                 let handle = handle.clone();
                 self.outlets
@@ -136,13 +203,18 @@ impl ApplyLoop {
             }
             Effect::ClusterVersion { version, .. } => {
                 tracing::info!("cluster-version" = %version, "set cluster version");
+                handle.signals.cluster_version();
             }
             Effect::UnknownRequest => tracing::warn!("passed over an entry of an unknown kind"),
-            Effect::AddPeer { .. }
-            | Effect::UpdatePeer { .. }
-            | Effect::RemovePeer(_)
-            | Effect::RemovedSelf => {
-                fatal("a single member's membership changed", &format!("{effect:?}"));
+            Effect::AddPeer { id, peer_urls } => handle.network.add(id, &peer_urls),
+            Effect::UpdatePeer { id, peer_urls } => handle.network.update(id, &peer_urls),
+            Effect::RemovePeer(id) => handle.network.remove(id),
+            Effect::RemovedSelf => {
+                let handle = handle.clone();
+                self.outlets.tasks.spawn(async move {
+                    tokio::time::sleep(FAREWELL).await;
+                    handle.progress.set_removed();
+                });
             }
         }
     }
@@ -166,9 +238,11 @@ fn op(result: &Result<Response, apply::ApplyError>) -> &'static str {
 
 /// This member leads and has committed in its term: it is the one to expire leases.
 fn promote(handle: &Handle) {
+    let extend = handle.limits.election_timeout.as_millis() as u64;
+    let now = handle.clock.now_ms();
+    // Looked at under the lock: who loses leadership says so first and takes the lock then.
+    let mut lessor = handle.shared.lessor.lock();
     if handle.progress.leader() == handle.member {
-        let extend = handle.limits.election_timeout.as_millis() as u64;
-        let now = handle.clock.now_ms();
-        handle.shared.lessor.lock().promote(extend, now);
+        lessor.promote(extend, now);
     }
 }

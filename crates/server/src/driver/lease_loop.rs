@@ -50,6 +50,10 @@ pub(crate) async fn run(handle: Handle) {
 /// Revokes expired leases, a bounded number at a time. The ticker goes on meanwhile; the lessor does
 /// not offer them again for a while.
 async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, permits: Arc<Semaphore>) {
+    if !handle.ensure_leadership().await {
+        tracing::warn!("ignored expired leases: this member does not lead any more");
+        return;
+    }
     for id in ids {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         if handle.progress.stopping() {
@@ -66,7 +70,7 @@ async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, permits: Arc<Semaphore>) 
 /// Proposes the revocation of an expired lease. A failed one is offered again by the lessor.
 async fn revoke(handle: &Handle, id: LeaseId) {
     let lease_revoke = Some(LeaseRevokeRequest { id: id.0 });
-    match handle.propose(InternalRaftRequest { lease_revoke, ..Default::default() }).await {
+    match handle.propose_as_root(InternalRaftRequest { lease_revoke, ..Default::default() }).await {
         Ok(_) => handle.metrics.lease_expired.inc(),
         Err(failure) if failure.message == Error::LeaseNotFound.message() => {}
         Err(failure) => {

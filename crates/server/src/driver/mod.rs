@@ -11,8 +11,10 @@
 
 pub(crate) mod apply_loop;
 pub(crate) mod compaction;
+pub(crate) mod disk_watch;
 pub(crate) mod lease_loop;
 pub(crate) mod node_loop;
+pub(crate) mod snapshots;
 pub(crate) mod storage_loop;
 pub(crate) mod wal_loop;
 pub(crate) mod watch_loop;
@@ -47,6 +49,26 @@ pub(crate) enum NodeEvent {
         /// The new leader.
         target: MemberId,
     },
+    /// Messages of another member, and about how many bytes they hold.
+    Messages {
+        /// In the order they came.
+        messages: Vec<raftpb::Message>,
+        /// What they count for in the bound on such messages.
+        bytes: usize,
+    },
+    /// A message to this member was not delivered.
+    Unreachable(MemberId),
+    /// Sending the store to a member has ended.
+    SnapshotStatus {
+        /// The member.
+        to: MemberId,
+        /// Whether it has it.
+        delivered: bool,
+    },
+    /// Ticks that need not be waited for at the start.
+    AdvanceTicks(usize),
+    /// The apply thread has cut a snapshot: to be recorded once the store has it.
+    Cut(Box<raftpb::Snapshot>),
     /// Somebody wants to know how consensus stands.
     Inspect(oneshot::Sender<Inspection>),
     /// A linearizable read wants an index.

@@ -2,18 +2,23 @@
 //! sends what it asks for to the wal and apply threads. It never waits for a disk.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use api::{
     ids::{MemberId, RaftIndex, Term},
-    raftpb, walpb,
+    raftpb,
 };
-use replica::{Input, Node, Output};
+use replica::{Input, Node, Output, Role};
 
-use super::{NodeEvent, apply_loop::ApplyEvent, fatal, wal_loop::WalEvent};
-use crate::{consensus::Inspection, handle::Handle, inbox::Inbox};
+use super::{
+    NodeEvent,
+    apply_loop::ApplyEvent,
+    disk_watch::{DiskWatch, Verdict},
+    wal_loop::WalEvent,
+};
+use crate::{consensus::Inspection, handle::Handle, inbox::Inbox, peers};
 
 /// The node thread's state.
 pub(crate) struct NodeLoop {
@@ -26,11 +31,23 @@ pub(crate) struct NodeLoop {
     pub(crate) conf_state: raftpb::ConfState,
     /// The index of that change.
     pub(crate) conf_index: RaftIndex,
-    /// The index of the last snapshot record in the log.
-    pub(crate) snapshot_index: RaftIndex,
+    /// The index of the snapshot that followers are offered.
+    pub(crate) memory_index: RaftIndex,
     /// The last index that the apply thread has reported.
     pub(crate) applied: RaftIndex,
+    /// A snapshot that the log is to record once the store has it.
+    pub(crate) cut: Option<Box<raftpb::Snapshot>>,
+    /// Whether the disk of the log answers.
+    pub(crate) disk: DiskWatch,
+    /// Until when the log in memory stays whole: a member has just been sent the store.
+    pub(crate) whole_until: Option<Instant>,
+    /// The own role, as last heard.
+    pub(crate) role: Role,
 }
+
+/// How long a member that was sent the store may take to install it before the entries after it are
+/// let go of.
+const INSTALL: Duration = Duration::from_secs(30);
 
 /// How many proposals make a batch worth its sync: with many clients waiting, a third of them. By
 /// Little's law the wait for them costs a third of the latency that clients see anyway, and saves
@@ -53,7 +70,7 @@ impl NodeLoop {
             let now = Instant::now();
             let now_ms = handle.clock.now_ms();
             if now >= next_tick {
-                self.node.handle(Input::Tick, now_ms, &mut outputs);
+                self.tick(handle, now, now_ms, &mut outputs);
                 // A late thread does not make up for ticks: that would shorten timeouts.
                 next_tick = now + self.tick;
             }
@@ -72,6 +89,37 @@ impl NodeLoop {
                 return;
             }
         }
+    }
+
+    /// One tick of raft, unless the disk is stuck: then leadership goes elsewhere, and a member that
+    /// could not answer for its vote does not ask for any.
+    fn tick(&mut self, handle: &Handle, now: Instant, now_ms: u64, outputs: &mut Vec<Output>) {
+        let leads = self.role == Role::Leader;
+        let verdict = match self.conf_state.voters.len() {
+            0 | 1 => Verdict::Fine,
+            _ => self.disk.look(now),
+        };
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::HandOver if leads => {
+                tracing::warn!("the disk of the write-ahead log does not answer: handing over");
+                let others = self.node.peers().into_iter();
+                let heirs = others.filter(|peer| !peer.learner && peer.id != handle.member);
+                let heir = heirs.filter(|peer| peer.recent_active).max_by_key(|peer| peer.matched);
+                if let Some(heir) = heir {
+                    self.node.handle(Input::TransferLeader(heir.id), now_ms, outputs);
+                }
+            }
+            Verdict::Waiting if leads => {}
+            Verdict::Silent if leads => {
+                tracing::warn!("the disk of the write-ahead log does not answer: stepping down");
+                self.node.handle(Input::StepDown, now_ms, outputs);
+                return;
+            }
+            Verdict::HandOver | Verdict::Waiting | Verdict::Silent => return,
+        }
+        self.node.handle(Input::Tick, now_ms, outputs);
+        handle.signals.ticked(now_ms);
     }
 
     fn handle(
@@ -95,15 +143,41 @@ impl NodeLoop {
                 let _gone = sender.send(Inspection { status, peers });
                 return;
             }
+            NodeEvent::Messages { messages, bytes } => {
+                handle.progress.remove_peer_bytes(bytes);
+                for message in messages {
+                    self.node.handle(Input::Message(message), now_ms, outputs);
+                }
+                return;
+            }
+            NodeEvent::Unreachable(member) => Input::Unreachable(member),
+            NodeEvent::SnapshotStatus { to, delivered } => {
+                if delivered {
+                    self.whole_until = Some(Instant::now() + INSTALL);
+                }
+                Input::SnapshotStatus { to, delivered }
+            }
+            NodeEvent::AdvanceTicks(count) => {
+                self.node.advance_ticks(count);
+                return;
+            }
+            NodeEvent::Cut(snapshot) => {
+                self.cut = Some(snapshot);
+                return;
+            }
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
-            NodeEvent::Persisted { ready } => Input::Persisted { ready },
+            NodeEvent::Persisted { ready } => {
+                self.disk.end(ready);
+                Input::Persisted { ready }
+            }
             NodeEvent::Applied { index } => {
                 self.applied = index;
                 Input::Applied { index }
             }
             NodeEvent::ConfChange { change } => Input::ApplyConfChange { change },
             NodeEvent::Flushed { index, term } => {
-                self.snapshot(handle, index, term, now_ms, outputs);
+                self.record_cut(index);
+                self.trim(handle, index, term, now_ms, outputs);
                 return;
             }
             NodeEvent::Stop => unreachable!("handled by the loop"),
@@ -113,7 +187,10 @@ impl NodeLoop {
 
     fn execute(&mut self, handle: &Handle, output: Output) {
         match output {
-            Output::Persist { ready, hard_state, entries, .. } => {
+            Output::Persist { ready, hard_state, entries, must_sync } => {
+                if must_sync {
+                    self.disk.begin(ready, Instant::now());
+                }
                 let bytes = entries.iter().map(|entry| entry.data.len()).sum();
                 handle.progress.add_unsynced(bytes);
                 self.wal.push_always(WalEvent::Persist { ready, hard_state, entries, bytes });
@@ -125,7 +202,10 @@ impl NodeLoop {
                 }
             }
             Output::ReadReady { id, index } => handle.reads.answer(id, index),
-            Output::SoftState { leader, .. } => self.leader_changed(handle, leader),
+            Output::SoftState { leader, role } => {
+                self.role = role;
+                self.leader_changed(handle, leader);
+            }
             Output::Term(term) => handle.progress.set_term(term),
             Output::ConfState { conf_state, index } => {
                 self.conf_state = conf_state;
@@ -135,14 +215,27 @@ impl NodeLoop {
                 let failure = api::error::Error::TooManyRequests.into();
                 handle.waiters.answer(ticket, Err(failure));
             }
-            Output::Send(messages) => {
-                if let Some(message) = messages.first() {
-                    fatal("a single member has nobody to send to", &format!("{message:?}"));
-                }
+            Output::Send(messages) => peers::send(handle, messages),
+            Output::Restore { snapshot } => self.restore(handle, snapshot),
+            Output::Refused { from, refusal } => {
+                tracing::warn!("remote-peer-id" = %from, error = %refusal, "refused a message");
             }
-            Output::Restore { .. } => fatal("a single member was sent a snapshot", &"no peers"),
-            Output::Refused { refusal, .. } => fatal("a single member has no peers", &refusal),
         }
+    }
+
+    /// Raft takes a snapshot of the leader: first the log follows, then the store.
+    fn restore(&mut self, handle: &Handle, snapshot: raftpb::Snapshot) {
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let index = RaftIndex(metadata.index);
+        self.conf_state = metadata.conf_state.unwrap_or_default();
+        self.conf_index = index;
+        self.memory_index = index;
+        self.cut = None;
+        handle.progress.set_committed(index);
+        let snapshot = Box::new(snapshot);
+        let (saved, is_saved) = mpsc::channel();
+        self.wal.push_always(WalEvent::Restore { snapshot: snapshot.clone(), saved });
+        self.apply.push_always(ApplyEvent::Restore { snapshot, saved: is_saved });
     }
 
     fn leader_changed(&mut self, handle: &Handle, leader: MemberId) {
@@ -165,10 +258,26 @@ impl NodeLoop {
         }
     }
 
-    /// Once enough entries are safely in the store, records a snapshot in the log and lets go of the
-    /// entries before it. Waits while a configuration change is newer than the store's commit, or
-    /// word of the commit has overtaken that of the apply.
-    fn snapshot(
+    /// The store has everything up to `index`: a snapshot that was cut there or before counts now.
+    fn record_cut(&mut self, index: RaftIndex) {
+        let metadata = self.cut.as_ref().and_then(|cut| cut.metadata.as_ref());
+        if metadata.is_none_or(|metadata| metadata.index > index.0) {
+            return;
+        }
+        let snapshot = self.cut.take().expect("just seen");
+        let metadata = snapshot.metadata.as_ref().expect("just seen");
+        tracing::info!(
+            index = metadata.index,
+            term = metadata.term,
+            "recorded a snapshot of the log"
+        );
+        self.wal.push_always(WalEvent::Snapshot { snapshot });
+    }
+
+    /// Once enough entries are safely in the store, lets go of old ones in memory. Waits while a
+    /// change of members is newer than the store's commit, word of the commit has overtaken that of
+    /// the apply, or somebody may still need the entries.
+    fn trim(
         &mut self,
         handle: &Handle,
         index: RaftIndex,
@@ -176,19 +285,21 @@ impl NodeLoop {
         now_ms: u64,
         outputs: &mut Vec<Output>,
     ) {
-        let behind = index.0.saturating_sub(self.snapshot_index.0);
-        if behind < handle.limits.snapshot_count || self.conf_index > index || index > self.applied
+        let behind = index.0.saturating_sub(self.memory_index.0);
+        if behind < handle.limits.memory_snapshot_count
+            || self.conf_index > index
+            || index > self.applied
         {
             return;
         }
-        let conf_state = Some(self.conf_state.clone());
-        let snapshot = walpb::Snapshot { index: index.0, term: term.0, conf_state };
-        self.wal.push_always(WalEvent::Snapshot { snapshot });
-        self.snapshot_index = index;
+        self.memory_index = index;
         let conf_state = self.conf_state.clone();
         self.node.handle(Input::SnapshotTaken { index, term, conf_state }, now_ms, outputs);
+        if self.whole_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.whole_until = None;
         let keep = index.0.saturating_sub(handle.limits.catchup_entries);
         self.node.handle(Input::Compact { index: RaftIndex(keep) }, now_ms, outputs);
-        tracing::info!(index = index.0, term = term.0, "recorded a snapshot of the log");
     }
 }

@@ -1,10 +1,17 @@
 //! The storage thread: commits the window to the store every 100 ms, or at once when it is full,
 //! and takes the steps of a compaction in between.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, mpsc},
+    time::Instant,
+};
 
-use super::{NodeEvent, fatal};
-use crate::{handle::Handle, inbox::Inbox};
+use api::ids::{LeaseId, RaftIndex, Term};
+use bytes::Bytes;
+use storage::schema::meta;
+
+use super::{NodeEvent, fatal, snapshots};
+use crate::{db_file::DbFile, handle::Handle, inbox::Inbox, peers};
 
 /// What can happen to the storage thread.
 pub(crate) enum StorageEvent {
@@ -14,6 +21,13 @@ pub(crate) enum StorageEvent {
     Full,
     /// A compaction was applied: remove what it drops.
     Compact,
+    /// Replace the store by a snapshot of the leader.
+    Restore {
+        /// The entry that the snapshot ends with.
+        at: (RaftIndex, Term),
+        /// The answer: the keys that exist with a lease.
+        done: mpsc::Sender<Vec<(LeaseId, Bytes)>>,
+    },
     /// Commit what there is and end the thread.
     Stop,
 }
@@ -36,6 +50,11 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<StorageEvent>>) {
                 StorageEvent::Compact => {
                     // The first step waits for the mark of the compaction to be in the store.
                     flush_now = true;
+                    step_at = next_step(handle);
+                }
+                StorageEvent::Restore { at, done } => {
+                    let _stopping = done.send(restore(handle, at));
+                    flush_at = None;
                     step_at = next_step(handle);
                 }
                 StorageEvent::Stop => stop = true,
@@ -108,6 +127,35 @@ pub(crate) fn flush(handle: &Handle) {
     }
     // What a compaction removed is committed without an index of its own.
     refresh_size(handle);
+}
+
+/// Replaces the store by the database of a snapshot that has arrived. Nothing else writes
+/// meanwhile: the apply thread waits for the end of this, and the window is held.
+fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
+    let (index, term) = at;
+    let path = peers::received_path(&handle.snap_dir, index);
+    tracing::info!(path = %path.display(), "snapshot-index" = index.0, "restoring the store");
+    let broken = |error: &dyn std::fmt::Display| -> ! {
+        fatal(&format!("failed to read the snapshot {}", path.display()), error)
+    };
+    let file = DbFile::open(&path).unwrap_or_else(|error| broken(&error));
+    let db = bbolt::Db::open(file).unwrap_or_else(|error| broken(&error));
+    let ops = storage::image::import(&db).chain(meta::put_consistent(index, term).map(Ok));
+    let store = &handle.shared.store;
+    let replaced = handle.window.replace(at, || {
+        let replaced = store.replace(ops, |ops| handle.backend.replace(ops))?;
+        Ok((replaced, store.revision()))
+    });
+    let replaced = replaced.unwrap_or_else(|error| broken(&error));
+    if replaced.unfinished_compaction.is_none() {
+        handle.compactions.finish(store.compact_revision());
+    }
+    snapshots::remove_covered(&handle.snap_dir, index);
+    refresh_size(handle);
+    let event = NodeEvent::Flushed { index, term };
+    handle.node.push_quietly(event);
+    tracing::info!("snapshot-index" = index.0, revision = store.revision(), "restored the store");
+    replaced.attachments
 }
 
 /// Reads the size of the store, for quota, status and metrics.

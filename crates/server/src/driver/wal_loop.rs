@@ -1,16 +1,19 @@
 //! The wal thread: makes readies durable. Everything that queued while one sync ran goes out with
 //! the next: one write, one fdatasync.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, mpsc},
+    time::Instant,
+};
 
 use api::{
     ids::RaftIndex,
-    raftpb::{Entry, HardState},
+    raftpb::{Entry, HardState, Snapshot},
     walpb,
 };
 use wal::{Prepared, Wal};
 
-use super::{NodeEvent, fatal};
+use super::{NodeEvent, fatal, snapshots};
 use crate::{handle::Handle, inbox::Inbox};
 
 /// What the wal thread is asked to do, in order.
@@ -28,8 +31,16 @@ pub(crate) enum WalEvent {
     },
     /// Record that the log before `snapshot` is covered by the store, and release its segments.
     Snapshot {
-        /// Index, term and members at that point.
-        snapshot: walpb::Snapshot,
+        /// Index, term and members at that point, in etcd's form for `.snap` files.
+        snapshot: Box<Snapshot>,
+    },
+    /// A snapshot of the leader replaces the log up to its index. It counts once the ready that
+    /// follows is durable, too.
+    Restore {
+        /// Index, term and members of the snapshot.
+        snapshot: Box<Snapshot>,
+        /// Told when the store may follow.
+        saved: mpsc::Sender<()>,
     },
     /// The next segment has been prepared.
     Prepared(Prepared),
@@ -43,6 +54,7 @@ const PREPARE_AFTER_BYTES: u64 = 24 << 20;
 /// Runs until [`WalEvent::Stop`].
 pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
     let mut batch = Vec::new();
+    let mut restore = None;
     let mut stop = false;
     let mut segment_began_at = 0;
     let mut segments_cut = 0;
@@ -54,10 +66,22 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
                 WalEvent::Persist { ready, hard_state, entries, bytes } => {
                     gathered.bytes += bytes;
                     gathered.add(ready, hard_state, entries);
+                    if restore.is_some() {
+                        gathered.save(handle, &mut wal);
+                    }
+                    if let Some((snapshot, saved)) = restore.take() {
+                        finish_restore(handle, &mut wal, snapshot, saved);
+                    }
                 }
                 WalEvent::Snapshot { snapshot } => {
                     gathered.save(handle, &mut wal);
                     save_snapshot(handle, &mut wal, &snapshot);
+                    release(handle, &mut wal, index_of(&snapshot));
+                }
+                WalEvent::Restore { snapshot, saved } => {
+                    gathered.save(handle, &mut wal);
+                    save_snapshot(handle, &mut wal, &snapshot);
+                    restore = Some((index_of(&snapshot), saved));
                 }
                 WalEvent::Prepared(prepared) => wal.prepared(prepared),
                 WalEvent::Stop => stop = true,
@@ -132,11 +156,42 @@ impl Gathered {
     }
 }
 
-fn save_snapshot(handle: &Handle, wal: &mut Wal, snapshot: &walpb::Snapshot) {
-    if let Err(error) = wal.save_snapshot(snapshot) {
+fn index_of(snapshot: &Snapshot) -> RaftIndex {
+    RaftIndex(snapshot.metadata.as_ref().map_or(0, |metadata| metadata.index))
+}
+
+/// First the `.snap` file, then the record of the log that makes it count.
+fn save_snapshot(handle: &Handle, wal: &mut Wal, snapshot: &Snapshot) {
+    if let Err(error) = wal::snap::save(&vfs::os::OsFs, &handle.snap_dir, snapshot) {
+        fatal("failed to write a snapshot file", &error);
+    }
+    let metadata = snapshot.metadata.clone().unwrap_or_default();
+    let record = walpb::Snapshot {
+        index: metadata.index,
+        term: metadata.term,
+        conf_state: metadata.conf_state,
+    };
+    if let Err(error) = wal.save_snapshot(&record) {
         fatal("failed to record a snapshot in the write-ahead log", &error);
     }
-    wal.release_to(RaftIndex(snapshot.index));
+}
+
+/// The log is behind a snapshot of the leader: it may be opened there, and the store may follow.
+fn finish_restore(handle: &Handle, wal: &mut Wal, index: RaftIndex, saved: mpsc::Sender<()>) {
+    // The commit index that makes the record count may not have been synced.
+    if let Err(error) = wal.sync() {
+        fatal("failed to sync the write-ahead log", &error);
+    }
+    release(handle, wal, index);
+    let _stopping = saved.send(());
+}
+
+/// Lets go of what the log has before a snapshot, on the disk too.
+fn release(handle: &Handle, wal: &mut Wal, index: RaftIndex) {
+    wal.release_to(index);
+    if handle.limits.snapshots_max > 0 {
+        snapshots::purge(&handle.snap_dir, handle.limits.snapshots_max);
+    }
     if handle.limits.wals_max == 0 {
         return;
     }

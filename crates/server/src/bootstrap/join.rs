@@ -1,0 +1,65 @@
+//! The first start of a member that was added to a running cluster: the others tell its id.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use membership::Membership;
+
+use super::{Identity, check_learners, urls_of_others};
+use crate::{peer_client::PeerClient, settings::Settings};
+
+/// How long each URL of another member may take to tell the members.
+const FETCH: Duration = Duration::from_secs(10);
+
+/// Fetches the members from the others, and finds itself among them by its peer URLs.
+pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result<Identity> {
+    settings.config.verify_join().map_err(|error| anyhow!(error))?;
+    ensure!(
+        settings.config.discovery.endpoints.is_empty(),
+        "discovery URL should not be set when joining existing initial cluster"
+    );
+    let local = Membership::from_initial_cluster(
+        &settings.initial_cluster,
+        &settings.initial_cluster_token,
+        settings.learners_max,
+    )?;
+    let others = urls_of_others(local.members(), &settings.name);
+    let fetched = client.cluster_of(&others, FETCH).await.ok_or_else(|| {
+        let reason = "could not retrieve cluster information from the given URLs";
+        anyhow!("cannot fetch cluster info from peer urls: {reason}")
+    })?;
+    let (cluster, remotes) = fetched;
+    let existing = Membership::from_members(cluster, settings.learners_max, remotes.clone());
+    let shown = describe(&existing);
+    let matched =
+        tokio::task::spawn_blocking(move || local.with_ids_of(&existing, config::same_addresses));
+    let matched = matched.await.context("the comparison of URLs ended")?;
+    let matched = matched.map_err(|error| anyhow!("error validating peerURLs {shown}: {error}"))?;
+    let own = matched.member_by_name(&settings.name).context("the list has this member")?;
+    let members: Vec<_> = matched.members().cloned().collect();
+    let limit = settings.limits.request_timeout;
+    ensure!(
+        client.is_compatible(&members, own.id, limit).await,
+        "incompatible with current running cluster"
+    );
+    check_learners(settings, remotes.iter())?;
+    tracing::info!("local-member-id" = %own.id, "cluster-id" = %cluster, "starting local member");
+    Ok(Identity { member: own.id, cluster, members: remotes.len(), remotes })
+}
+
+/// The cluster as etcd shows it in errors.
+fn describe(cluster: &Membership) -> String {
+    let members: Vec<String> = cluster
+        .members()
+        .map(|member| {
+            let (id, name) = (member.id, &member.name);
+            let (peers, clients) = (member.peer_urls.join(" "), member.client_urls.join(" "));
+            format!("&{{ID:{id} Name:{name} PeerURLs:[{peers}] ClientURLs:[{clients}]}}")
+        })
+        .collect();
+    format!(
+        "{{ClusterID:{} Members:[{}] RemovedMemberIDs:[]}}",
+        cluster.cluster_id(),
+        members.join(" ")
+    )
+}

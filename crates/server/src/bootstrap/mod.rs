@@ -1,0 +1,162 @@
+//! From a data dir to the parts of a member: made new, joined to a running cluster, or recovered
+//! (spec raft-server.md section 8, storage.md section 7).
+//!
+//! Whatever a crash leaves behind is one of these: no log, a log without entries, a log with
+//! entries and a store that is older, or a log whose last snapshot came from the leader while the
+//! store has not been replaced by it yet. Each is made good here.
+
+mod force;
+mod initial;
+mod join;
+mod recover;
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Context, Result, bail, ensure};
+use api::ids::{ClusterId, MemberId};
+use apply::StateMachine;
+use membership::Member;
+use replica::Recovered;
+use storage::{
+    Backend,
+    engine::{self, LmdbBackend, LmdbOptions},
+};
+use vfs::os::OsFs;
+use wal::Wal;
+
+use crate::{peer_client::PeerClient, peers, settings::Settings};
+
+/// A member that is not running yet.
+pub(crate) struct Parts {
+    pub(crate) member: MemberId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) machine: StateMachine,
+    pub(crate) wal: Wal,
+    pub(crate) recovered: Recovered,
+    /// Members of the running cluster that this one joins, as one of them told: they can be
+    /// answered before the log says who they are.
+    pub(crate) remotes: Vec<Member>,
+    /// How many members the cluster has, as far as is known.
+    pub(crate) members: usize,
+    /// Whether the member had data before.
+    pub(crate) had_data: bool,
+}
+
+/// Who this member is in a cluster that it has no log of.
+struct Identity {
+    member: MemberId,
+    cluster: ClusterId,
+    remotes: Vec<Member>,
+    members: usize,
+}
+
+/// Opens or makes everything in the data dir. `client` asks other members.
+pub(crate) async fn open(settings: &Settings, client: &PeerClient) -> Result<Parts> {
+    let snap_dir = settings.data_dir.join("member/snap");
+    ensure!(!settings.data_dir.join("proxy").exists(), "the data dir belongs to an etcd v2 proxy");
+    for dir in [&settings.data_dir, &settings.data_dir.join("member"), &snap_dir] {
+        private_dir(dir)?;
+    }
+    peers::remove_temporary(&snap_dir).context("failed to remove temporary files")?;
+    let backend = open_store(&snap_dir)?;
+    let fs: Arc<dyn vfs::Fs> = Arc::new(OsFs);
+    if Wal::exists(&*fs, &settings.wal_dir).context("failed to look for the WAL")? {
+        if !settings.config.discovery.endpoints.is_empty() {
+            tracing::warn!(
+                "wal-dir" = %settings.wal_dir.display(),
+                "discovery token is ignored since cluster already initialized; valid logs are found"
+            );
+        }
+        return recover::recover(settings, &fs, backend, None);
+    }
+    ensure!(!settings.config.force_new_cluster, "--force-new-cluster needs a write-ahead log");
+    let view = backend.read().context("failed to read the store")?;
+    let applied = storage::schema::meta::read_consistent(&*view).context("read the store")?;
+    ensure!(applied.is_none(), "the store has data, but the write-ahead log is missing");
+    drop(view);
+    let identity = if settings.config.is_new_cluster() {
+        initial::identify(settings, client).await?
+    } else {
+        join::identify(settings, client).await?
+    };
+    make_wal(settings, &fs, &identity)?;
+    recover::recover(settings, &fs, backend, Some(identity))
+}
+
+/// Opens the store. The first time that a data dir of etcd is found, or one that a snapshot was
+/// restored to, its database becomes the store.
+fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
+    let db = snap_dir.join(engine::DB_NAME);
+    let mut progress = |done: u64, total: u64| {
+        tracing::info!(path = %db.display(), done, total, "reading the database of etcd");
+    };
+    let adopted = engine::adopt(snap_dir, LmdbOptions::default(), &mut progress)
+        .with_context(|| format!("failed to read the database {}", db.display()))?;
+    if let Some(adopted) = adopted {
+        tracing::info!(
+            path = %db.display(),
+            "renamed-to" = engine::ADOPTED_NAME,
+            bytes = adopted.bytes,
+            "consistent-index" = adopted.consistent.map(|(index, _)| index.0),
+            "the database of etcd is now the store; the file is kept and may be removed"
+        );
+    }
+    let backend = LmdbBackend::open(&snap_dir.join(engine::STORE_NAME), LmdbOptions::default());
+    Ok(Arc::new(backend.context("failed to open the store")?))
+}
+
+/// Makes a directory that only its owner may enter, as etcd does.
+fn private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot create directory {}", dir.display()))?;
+    let mode = fs::metadata(dir).context("read a directory's mode")?.permissions().mode() & 0o777;
+    if mode != 0o700 {
+        tracing::warn!(
+            dir = %dir.display(),
+            permission = %format!("{mode:o}"),
+            "check file permission: the directory exists, but its permission is not 0700"
+        );
+    }
+    Ok(())
+}
+
+/// A first start: a log that says whose it is, and nothing else yet.
+fn make_wal(settings: &Settings, fs: &Arc<dyn vfs::Fs>, identity: &Identity) -> Result<()> {
+    if let Some(parent) = settings.wal_dir.parent() {
+        private_dir(parent)?;
+    }
+    let metadata =
+        api::walpb::Metadata { node_id: identity.member.0, cluster_id: identity.cluster.0 };
+    Wal::create(fs.clone(), &settings.wal_dir, &metadata, wal_options(settings))
+        .context("failed to create the WAL")?;
+    Ok(())
+}
+
+fn wal_options(settings: &Settings) -> wal::Options {
+    wal::Options { sync: settings.fsync, ..wal::Options::default() }
+}
+
+/// The peer URLs of all members but the one of this name, sorted.
+fn urls_of_others<'a>(members: impl Iterator<Item = &'a Member>, own_name: &str) -> Vec<String> {
+    let others = members.filter(|member| member.name != own_name);
+    let mut urls: Vec<String> = others.flat_map(|member| member.peer_urls.clone()).collect();
+    urls.sort_unstable();
+    urls
+}
+
+/// Refuses more learners than `--max-learners` allows.
+fn check_learners<'a>(
+    settings: &Settings,
+    members: impl Iterator<Item = &'a Member>,
+) -> Result<()> {
+    let learners = members.filter(|member| member.is_learner).count();
+    if learners > settings.learners_max {
+        bail!(api::error::Error::TooManyLearners.message());
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Opening the log at its newest snapshot, the store that goes with it, and what comes after.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result, bail, ensure};
+use api::{
+    ids::{ClusterId, MemberId, RaftIndex, Term},
+    raftpb::{Entry, EntryType},
+    walpb,
+};
+use apply::StateMachine;
+use replica::Recovered;
+use storage::{Backend, schema::meta};
+use wal::Wal;
+
+use super::{Identity, Parts, check_learners, force, initial, wal_options};
+use crate::{db_file::DbFile, peers, settings::Settings};
+
+/// Recovers a member; `identity` is that of its first start.
+pub(super) fn recover(
+    settings: &Settings,
+    fs: &Arc<dyn vfs::Fs>,
+    backend: Arc<dyn Backend>,
+    identity: Option<Identity>,
+) -> Result<Parts> {
+    let snap_dir = settings.data_dir.join("member/snap");
+    let snapshots =
+        Wal::valid_snapshots(&**fs, &settings.wal_dir).context("failed to read the WAL")?;
+    catch_up(&*backend, &snap_dir, snapshots.last())?;
+    let at = newest_covered(&*backend, &snap_dir, snapshots)?;
+    let (mut wal, log) = Wal::open(fs.clone(), &settings.wal_dir, &at, wal_options(settings))
+        .context("failed to open the WAL")?;
+    if let Some(repaired) = &log.repaired {
+        tracing::info!(?repaired, "repaired WAL");
+    }
+    let (mut hard_state, mut entries) = (log.hard_state, log.entries);
+    if at.index == 0 && entries.is_empty() {
+        if let Some(first) = initial::first_entries(settings, &log.metadata)? {
+            (hard_state, entries) = first;
+            wal.save(Some(&hard_state), &entries).context("failed to write the WAL")?;
+        }
+    }
+    let (member, cluster) = (MemberId(log.metadata.node_id), ClusterId(log.metadata.cluster_id));
+    let config = apply_config(settings, member, cluster);
+    let (machine, (applied, applied_term)) =
+        StateMachine::open(backend.clone(), config).context("failed to recover the store")?;
+    let last = entries.last().map_or(at.index, |entry| entry.index);
+    ensure!(
+        applied.0 <= last,
+        "the store is at index {}, but the write-ahead log ends at {last}",
+        applied.0
+    );
+    // What the store has applied was committed, even if that word of the log was lost.
+    hard_state.commit = hard_state.commit.max(applied.0);
+    hard_state.term = hard_state.term.max(applied_term.0);
+    if settings.config.force_new_cluster {
+        let members = machine.shared().membership.read().clone();
+        force::make_alone(member, &members, applied, &mut hard_state, &mut entries, &mut wal)?;
+    }
+    let shared = machine.shared();
+    let membership = shared.membership.read();
+    check_learners(settings, membership.members())?;
+    let known = membership.members().count();
+    let conf_state = match known {
+        0 => at.conf_state.clone().unwrap_or_default(),
+        _ => membership.conf_state(),
+    };
+    drop(membership);
+    let had_data = identity.is_none();
+    if had_data {
+        tracing::info!(
+            "cluster-id" = %cluster,
+            "local-member-id" = %member,
+            "commit-index" = hard_state.commit,
+            "restarting local member"
+        );
+    }
+    let (remotes, told) = identity.map_or_else(Default::default, |i| (i.remotes, i.members));
+    let recovered = Recovered {
+        snapshot: (RaftIndex(at.index), Term(at.term), conf_state),
+        hard_state,
+        entries,
+        applied: RaftIndex(applied.0.max(at.index)),
+    };
+    let members = known.max(told).max(added(&recovered.entries));
+    Ok(Parts { member, cluster, backend, machine, wal, recovered, remotes, members, had_data })
+}
+
+/// How many changes of members the log has: all it knows of them before anything is applied.
+fn added(entries: &[Entry]) -> usize {
+    entries.iter().filter(|entry| entry.r#type == EntryType::EntryConfChange as i32).count()
+}
+
+fn apply_config(settings: &Settings, member: MemberId, cluster: ClusterId) -> apply::Config {
+    apply::Config {
+        member_id: member,
+        cluster_id: cluster,
+        quota_bytes: settings.limits.quota_bytes,
+        max_learners: settings.learners_max,
+        lease: lease_options(settings),
+        store_checkpoints: settings.lease_checkpoint_persist,
+        token_ttl_ms: settings.config.auth_token_ttl.saturating_mul(1000),
+    }
+}
+
+fn lease_options(settings: &Settings) -> lease::Options {
+    const CHECKPOINT_INTERVAL_MS: u64 = 5 * 60 * 1000;
+    let election = settings.limits.election_timeout;
+    // Three election timeouts halved, in whole seconds, rounded up.
+    let min_ttl_s = (election * 3 / 2).as_millis().div_ceil(1000) as i64;
+    lease::Options {
+        checkpoint_interval_ms: settings.lease_checkpoint.then_some(CHECKPOINT_INTERVAL_MS),
+        ..lease::Options::new(min_ttl_s)
+    }
+}
+
+fn applied(backend: &dyn Backend) -> Result<u64> {
+    let view = backend.read().context("failed to read the store")?;
+    let applied = meta::read_consistent(&*view).context("read the store")?;
+    Ok(applied.map_or(0, |(index, _)| index.0))
+}
+
+/// A snapshot of the leader that is in the log, but not in the store: its database is here.
+fn catch_up(
+    backend: &dyn Backend,
+    snap_dir: &Path,
+    newest: Option<&walpb::Snapshot>,
+) -> Result<()> {
+    let applied = applied(backend)?;
+    let Some(newest) = newest.filter(|newest| newest.index > applied) else { return Ok(()) };
+    let path = peers::received_path(snap_dir, RaftIndex(newest.index));
+    if !path.exists() {
+        // Without a store at all, or with an older one: told by the caller.
+        return Ok(());
+    }
+    tracing::info!(
+        path = %path.display(),
+        "snapshot-index" = newest.index,
+        "applied-index" = applied,
+        "replacing the store by a snapshot of the leader"
+    );
+    let file = DbFile::open(&path).with_context(|| format!("open {}", path.display()))?;
+    let db = bbolt::Db::open(file).with_context(|| format!("open {}", path.display()))?;
+    let at = meta::put_consistent(RaftIndex(newest.index), Term(newest.term));
+    backend
+        .replace(&mut storage::image::import(&db).chain(at.map(Ok)))
+        .with_context(|| format!("failed to recover v3 backend from snapshot {}", path.display()))
+}
+
+/// The newest snapshot record of the log that the store has applied.
+fn newest_covered(
+    backend: &dyn Backend,
+    snap_dir: &Path,
+    snapshots: Vec<walpb::Snapshot>,
+) -> Result<walpb::Snapshot> {
+    let applied = applied(backend)?;
+    let newest = snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
+    if newest > applied {
+        let path = snap_dir.join("oxetcd");
+        if applied == 0 {
+            bail!("database file ({}) of the backend is missing", path.display());
+        }
+        bail!(
+            "database file ({} index {applied}) does not match with snapshot (index {newest})",
+            path.display()
+        );
+    }
+    let newest = snapshots.into_iter().max_by_key(|snapshot| snapshot.index);
+    newest.context("the write-ahead log has a snapshot record")
+}

@@ -1,0 +1,102 @@
+//! The listener on which other members reach this one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use tls::Acceptor;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use transport::Served;
+
+use crate::handle::Handle;
+
+/// How long connections may finish their requests once the member stops.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Connections that may be open at a time.
+const CONNECTIONS_MAX: usize = 4096;
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Serves other members until the member stops, and its peers have been stopped.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    handle: Handle,
+    stalled: Duration,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => accepted,
+            () = handle.progress.wait_peers_stopping() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a peer connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _best_effort = stream.set_nodelay(true);
+        connections.spawn(serve_connection(stream, acceptor.clone(), handle.clone(), stalled));
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _cut_off = tokio::time::timeout(DRAIN, drained).await;
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    acceptor: Acceptor,
+    handle: Handle,
+    stalled: Duration,
+) {
+    let stream = match acceptor.accept(stream).await {
+        Ok((stream, _)) => stream,
+        Err(error) => {
+            tracing::warn!(%error, "rejected connection on peer endpoint");
+            return;
+        }
+    };
+    let stopping = handle.clone();
+    let answer = |request| {
+        let handle = handle.clone();
+        async move { route(&handle, request).await }
+    };
+    let shutdown = async move { stopping.progress.wait_peers_stopping().await };
+    if let Err(error) = transport::serve_connection(stream, stalled, answer, shutdown).await {
+        tracing::debug!(%error, "peer connection ended");
+    }
+}
+
+/// Raft's routes are the transport's; all others are about the cluster.
+async fn route(handle: &Handle, request: Request<Incoming>) -> Response<Body> {
+    let Some(transport) = handle.network.transport() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "server stopped\n");
+    };
+    match transport.serve(request).await {
+        Served::Answer(response) => response.map(boxed),
+        Served::NotMine(request) => crate::peer_http::route(handle, request).await.map(boxed),
+    }
+}
+
+fn boxed<B>(body: B) -> Body
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    body.map_err(std::io::Error::other).boxed_unsync()
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(boxed(Full::new(Bytes::from_static(text.as_bytes()))));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,96 @@
+//! Sending the store to a follower that is too far behind for the log.
+//!
+//! Raft's message only says that the follower needs it. What is sent is a view of the store as it is
+//! by now, flushed before, and the message is made anew from that view: its index, its term and its
+//! members belong together by construction. Members of etcd up to 3.6 read the membership from the
+//! message's data.
+
+use std::io;
+
+use api::{
+    ids::MemberId,
+    raftpb::{Message, Snapshot, SnapshotMetadata},
+};
+use bytes::Bytes;
+use membership::Membership;
+use storage::{ReadTx, image::Image};
+use transport::SnapshotBody;
+
+use crate::{
+    driver::{NodeEvent, fatal, storage_loop},
+    handle::Handle,
+};
+
+/// Begins to send the store to the receiver of `message`. Raft always hears how it ended.
+pub(super) fn snapshot(handle: &Handle, message: Message) {
+    let to = MemberId(message.to);
+    let tasks = handle.tasks.clone();
+    let handle = handle.clone();
+    tasks.spawn_blocking(move || {
+        if let Err(error) = send(&handle, message) {
+            tracing::warn!("remote-peer-id" = %to, %error, "failed to send database snapshot");
+            handle.node.push_always(NodeEvent::SnapshotStatus { to, delivered: false });
+        }
+    });
+}
+
+/// Hands the transfer over to the transport, then feeds it on this thread, which holds the view.
+fn send(handle: &Handle, mut message: Message) -> io::Result<()> {
+    storage_loop::flush(handle);
+    let broken = |error: storage::Error| io::Error::other(error);
+    let view = handle.backend.read().map_err(broken)?;
+    let image = Image::plan(&*view).map_err(broken)?;
+    message.snapshot = Some(describe(handle, &*view)?);
+    let Some(transport) = handle.network.transport() else {
+        return Err(io::ErrorKind::NotConnected.into());
+    };
+    let (body, feed) = body();
+    transport.send_snapshot(message, image.bytes(), body);
+    // A receiver that goes away ends the feed: the transport has noticed that, too.
+    match image.write(&mut |chunk| feed.send(chunk)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "a database snapshot was not sent to its end");
+            feed.fail(&error);
+            Ok(())
+        }
+    }
+}
+
+/// The description of the store in `view`.
+fn describe(handle: &Handle, view: &dyn ReadTx) -> io::Result<Snapshot> {
+    let at = storage::schema::read_consistent(view).map_err(io::Error::other)?;
+    let (index, term) = at.unwrap_or_default();
+    let membership = Membership::load(view, handle.cluster, usize::MAX);
+    let membership = membership
+        .unwrap_or_else(|error| fatal("failed to read the members from the store", &error));
+    let metadata = SnapshotMetadata {
+        conf_state: Some(membership.conf_state()),
+        index: index.0,
+        term: term.0,
+    };
+    Ok(Snapshot { data: membership.to_v2_store().into(), metadata: Some(metadata) })
+}
+
+/// Chunks that may wait for the connection.
+const CHUNKS_MAX: usize = 16;
+
+/// The writing end of a body.
+struct Feed(tokio::sync::mpsc::Sender<io::Result<Bytes>>);
+
+impl Feed {
+    fn send(&self, chunk: Bytes) -> io::Result<()> {
+        self.0.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Breaks the transfer: what was sent must not be taken for the whole.
+    fn fail(&self, error: &storage::Error) {
+        let _nobody_listens = self.0.blocking_send(Err(io::Error::other(error.to_string())));
+    }
+}
+
+fn body() -> (SnapshotBody, Feed) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_MAX);
+    let chunks = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    (SnapshotBody::new(chunks), Feed(sender))
+}

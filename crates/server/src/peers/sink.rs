@@ -1,0 +1,91 @@
+//! What the transport tells this member.
+
+use std::io;
+
+use api::{
+    ids::{MemberId, RaftIndex},
+    raftpb::{Message, MessageType},
+};
+use transport::{Sink, SnapshotReceiver};
+
+use super::receive::{Receiver, received_path};
+use crate::{driver::NodeEvent, handle::Handle};
+
+/// The member as its transport sees it.
+pub(crate) struct MemberSink(pub(crate) Handle);
+
+/// About what a message holds in memory.
+fn size_of_message(message: &Message) -> usize {
+    let entries = message.entries.iter().map(|entry| entry.data.len() + 48).sum::<usize>();
+    entries + message.context.len() + 192
+}
+
+impl MemberSink {
+    /// A snapshot is useless without the store that goes with it.
+    fn admit(&self, message: &Message) -> bool {
+        if message.r#type != MessageType::MsgSnap as i32 {
+            return true;
+        }
+        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let index = metadata.map_or(0, |metadata| metadata.index);
+        let there = received_path(&self.0.snap_dir, RaftIndex(index)).exists();
+        if !there {
+            tracing::warn!(
+                "snapshot-index" = index,
+                "remote-peer-id" = %MemberId(message.from),
+                "ignored a snapshot message without its database"
+            );
+        }
+        there
+    }
+}
+
+impl Sink for MemberSink {
+    fn message(&self, message: Message) -> bool {
+        self.messages(vec![message]) == 0
+    }
+
+    fn messages(&self, mut messages: Vec<Message>) -> usize {
+        messages.retain(|message| self.admit(message));
+        if messages.is_empty() {
+            return 0;
+        }
+        let bytes = messages.iter().map(size_of_message).sum();
+        if self.0.progress.peer_bytes() > self.0.limits.peer_bytes_max {
+            return messages.len();
+        }
+        self.0.progress.add_peer_bytes(bytes);
+        self.0.node.push_always(NodeEvent::Messages { messages, bytes });
+        0
+    }
+
+    fn unreachable(&self, id: MemberId) {
+        self.0.node.push_always(NodeEvent::Unreachable(id));
+    }
+
+    fn snapshot_status(&self, id: MemberId, ok: bool) {
+        self.0.node.push_always(NodeEvent::SnapshotStatus { to: id, delivered: ok });
+    }
+
+    fn removed(&self) {
+        self.0.progress.set_removed();
+    }
+
+    fn is_removed(&self, id: MemberId) -> bool {
+        self.0.shared.membership.read().is_removed(id)
+    }
+
+    fn receive_snapshot(
+        &self,
+        from: MemberId,
+        index: RaftIndex,
+    ) -> io::Result<Box<dyn SnapshotReceiver>> {
+        tracing::info!(
+            "local-member-id" = %self.0.member,
+            "remote-snapshot-sender-id" = %from,
+            "incoming-snapshot-index" = index.0,
+            "receiving database snapshot"
+        );
+        Ok(Box::new(Receiver::create(&self.0.snap_dir, index)?))
+    }
+}
