@@ -94,8 +94,9 @@ pub struct Connector {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
-    config: Option<Reloading<Files>>,
+    config: Option<Arc<Reloading<Files>>>,
     server_name: Option<String>,
     local_address: Option<IpAddr>,
     dial_timeout: Duration,
@@ -107,7 +108,7 @@ impl Connector {
     pub fn new(options: ClientOptions) -> Result<Connector, Error> {
         let mut connector = Inner::plain(&options);
         let interval = options.reload_interval;
-        connector.config = Some(Reloading::new(Files::open(options)?, interval));
+        connector.config = Some(Arc::new(Reloading::new(Files::open(options)?, interval)));
         Ok(Connector { inner: Arc::new(connector) })
     }
 
@@ -115,6 +116,13 @@ impl Connector {
     /// count, and no file is read.
     pub fn plain(options: &ClientOptions) -> Connector {
         Connector { inner: Arc::new(Inner::plain(options)) }
+    }
+
+    /// The same, with another name that servers' certificates must have.
+    pub fn with_server_name(&self, name: &str) -> Connector {
+        let mut inner = Inner::clone(&self.inner);
+        inner.server_name = Some(name.to_owned());
+        Connector { inner: Arc::new(inner) }
     }
 
     /// Connects to `host`, a name or an address (in brackets or not), at `port`: tries each of its

@@ -6,6 +6,11 @@ use rustls::sign::CertifiedKey;
 
 use crate::{chain::Roots, crl::RevocationList, error::Error, key_pair, reload::Part};
 
+/// Whether these files hold a certificate chain in PEM and its key.
+pub fn check_key_pair(cert: &Path, key: &Path) -> Result<(), Error> {
+    key_pair::load(cert, key).map(drop)
+}
+
 /// A certificate chain and its key.
 pub(crate) fn key_pair(cert: &Path, key: &Path) -> Result<Part<CertifiedKey>, Error> {
     let paths = vec![cert.to_path_buf(), key.to_path_buf()];
