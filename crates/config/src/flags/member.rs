@@ -1,7 +1,7 @@
 //! Flags of the member and its store.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, plain_listeners};
+use crate::compat::{Status, unix_listeners};
 
 pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     "name", Kind::Text(|c| &mut c.name), Status::Built(""),
@@ -20,13 +20,13 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Built(""),
     "Whether the first election after a start may come early.";
     "listen-peer-urls", Kind::Urls(|c| &mut c.listen_peer_urls, ""),
-    Status::Partly("http only", |c| plain_listeners(&c.listen_peer_urls)),
+    Status::Partly("http and https", |c| unix_listeners(&c.listen_peer_urls)),
     "URLs on which to listen for other members.";
     "listen-client-urls", Kind::Urls(|c| &mut c.listen_client_urls, ""),
-    Status::Partly("http only", |c| plain_listeners(&c.listen_client_urls)),
+    Status::Built(""),
     "URLs on which to listen for clients: gRPC, and HTTP unless --listen-client-http-urls is set.";
     "listen-client-http-urls", Kind::Urls(|c| &mut c.listen_client_http_urls, ""),
-    Status::Refused("HTTP on listeners of its own"),
+    Status::Built(""),
     "URLs on which to listen for clients that speak HTTP; the client URLs then serve gRPC only.";
     "max-snapshots", Kind::Uint("uint", |c| &mut c.max_snapshots),
     Status::Built(""),

@@ -1,7 +1,7 @@
 //! Flags of metrics, the log and traces.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, journal_asked, plain_listeners};
+use crate::compat::{Status, journal_asked};
 
 pub(super) const MONITORING: &[Flag] = rows! { Group::Monitoring;
     "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Refused("profiles over HTTP"),
@@ -13,7 +13,7 @@ pub(super) const MONITORING: &[Flag] = rows! { Group::Monitoring;
     }),
     "Detail of the metrics: basic, or extensive with a histogram of request times.";
     "listen-metrics-urls", Kind::Urls(|c| &mut c.listen_metrics_urls, ""),
-    Status::Partly("http only", |c| plain_listeners(&c.listen_metrics_urls)),
+    Status::Built(""),
     "URLs on which to listen for metrics and health only.";
 };
 

@@ -3,7 +3,12 @@
 use super::{Flag, Group, Kind, rows};
 use crate::compat::Status;
 
-const TLS: Status = Status::Refused("TLS");
+const TLS: Status = Status::Built("");
+const CRL: Status = Status::Built("DER, and PEM too");
+const MADE: Status =
+    Status::Built("new keys are P-256, not P-521; a pair that etcd made is used as it is");
+const OWN_CLIENT: Status =
+    Status::Built("read at the start; this server needs no connection to itself");
 
 pub(super) const CLIENT: &[Flag] = rows! { Group::Security;
     "cert-file", Kind::Text(|c| &mut c.client_tls.cert_file), TLS,
@@ -12,17 +17,17 @@ pub(super) const CLIENT: &[Flag] = rows! { Group::Security;
     "Key of --cert-file.";
     "client-cert-auth", Kind::Bool(|c| &mut c.client_tls.client_cert_auth), TLS,
     "Ask clients for a certificate.";
-    "client-cert-file", Kind::Text(|c| &mut c.client_tls.client_cert_file), TLS,
+    "client-cert-file", Kind::Text(|c| &mut c.client_tls.client_cert_file), OWN_CLIENT,
     "Certificate for connections to the own client listener.";
-    "client-key-file", Kind::Text(|c| &mut c.client_tls.client_key_file), TLS,
+    "client-key-file", Kind::Text(|c| &mut c.client_tls.client_key_file), OWN_CLIENT,
     "Key of --client-cert-file.";
-    "client-crl-file", Kind::Text(|c| &mut c.client_tls.crl_file), TLS,
+    "client-crl-file", Kind::Text(|c| &mut c.client_tls.crl_file), CRL,
     "List of revoked client certificates.";
     "client-cert-allowed-hostname", Kind::Words(|c| &mut c.client_tls.allowed_hostname), TLS,
     "Host names allowed in client certificates, separated by commas.";
     "trusted-ca-file", Kind::Text(|c| &mut c.client_tls.trusted_ca_file), TLS,
     "Authority that signs client certificates.";
-    "auto-tls", Kind::Bool(|c| &mut c.client_tls.auto_tls), TLS,
+    "auto-tls", Kind::Bool(|c| &mut c.client_tls.auto_tls), MADE,
     "TLS for clients with a certificate made at start.";
 };
 
@@ -43,9 +48,9 @@ pub(super) const PEER: &[Flag] = rows! { Group::Security;
     "Common names allowed in members' certificates, separated by commas.";
     "peer-cert-allowed-hostname", Kind::Words(|c| &mut c.peer_tls.allowed_hostname), TLS,
     "Host names allowed in members' certificates, separated by commas.";
-    "peer-auto-tls", Kind::Bool(|c| &mut c.peer_tls.auto_tls), TLS,
+    "peer-auto-tls", Kind::Bool(|c| &mut c.peer_tls.auto_tls), MADE,
     "TLS between members with certificates made at start.";
-    "peer-crl-file", Kind::Text(|c| &mut c.peer_tls.crl_file), TLS,
+    "peer-crl-file", Kind::Text(|c| &mut c.peer_tls.crl_file), CRL,
     "List of revoked members' certificates.";
     "peer-skip-client-san-verification",
     Kind::Bool(|c| &mut c.peer_tls.skip_client_san_verification), TLS,
@@ -54,9 +59,10 @@ pub(super) const PEER: &[Flag] = rows! { Group::Security;
 
 pub(super) const SHARED: &[Flag] = rows! { Group::Security;
     "self-signed-cert-validity", Kind::Uint("uint", |c| &mut c.self_signed_cert_validity),
-    Status::Harmless("there are no certificates made at start"),
+    Status::Built(""),
     "Years that a certificate made at start is valid.";
-    "cipher-suites", Kind::Words(|c| &mut c.cipher_suites), TLS,
+    "cipher-suites", Kind::Words(|c| &mut c.cipher_suites),
+    Status::Built("those with ECDHE and AES-GCM or ChaCha20; Go's others are left out, with a warning"),
     "TLS cipher suites, separated by commas.";
     "cors", Kind::Urls(|c| &mut c.cors, "*"), Status::Refused("origins to be checked"),
     "Origins that browsers may use, separated by commas; * allows all.";
