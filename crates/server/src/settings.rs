@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use config::{Config, UrlList};
+use config::Config;
 
 use crate::{http::HttpSettings, limits::Limits, monitors::MonitorSettings, security::Security};
 
@@ -25,14 +25,6 @@ pub(crate) struct Settings {
     pub(crate) peer_server_name: Option<String>,
     /// `--advertise-client-urls`.
     pub(crate) client_urls: Vec<String>,
-    /// `--listen-client-urls`.
-    pub(crate) listen_client: UrlList,
-    /// `--listen-peer-urls`.
-    pub(crate) listen_peer: UrlList,
-    /// `--listen-metrics-urls`.
-    pub(crate) listen_metrics: UrlList,
-    /// `--socket-reuse-port`.
-    pub(crate) reuse_port: bool,
     /// `--heartbeat-interval`.
     pub(crate) heartbeat: Duration,
     /// `--pre-vote`.
@@ -86,10 +78,6 @@ impl Settings {
             peer_urls: config.initial_advertise_peer_urls.texts(),
             peer_server_name: None,
             client_urls: config.advertise_client_urls.texts(),
-            listen_client: config.listen_client_urls.clone(),
-            listen_peer: config.listen_peer_urls.clone(),
-            listen_metrics: config.listen_metrics_urls.clone(),
-            reuse_port: config.socket_reuse_port,
             heartbeat: Duration::from_millis(config.heartbeat_interval_ms),
             pre_vote: config.pre_vote,
             fsync: !config.unsafe_no_fsync,

@@ -13,16 +13,33 @@ use api::{
     health::health_server::HealthServer,
     ids::MemberId,
 };
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tower_service::Service;
 
+use super::leader_bound::LeaderBound;
 use crate::{
     handle::Handle,
     services::{Health, Services},
     status::Failure,
 };
+
+/// The methods that answer with a stream.
+const STREAMS: &[&str] = &[
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/etcdserverpb.KV/RangeStream",
+    "/v3electionpb.Election/Observe",
+    "/grpc.health.v1.Health/Watch",
+];
+/// The methods that a learner serves; of ranges only serializable ones, which `kv` sees to.
+const OF_LEARNERS: &[&str] = &[
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/etcdserverpb.KV/Range",
+];
 
 /// Every service of one member.
 #[derive(Clone)]
@@ -69,9 +86,10 @@ impl Grpc {
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let timeout = deadline(&request);
-        if self.lacks_leader(&request) {
-            return Status::from(Failure::from(Error::NoLeader)).into_http();
+        if let Err(refusal) = self.admit(&path, request.headers()) {
+            return Status::from(Failure::from(refusal)).into_http();
         }
+        let bound = STREAMS.contains(&path.as_str()) && asks_for_leader(request.headers());
         let dispatched = self.dispatch(&path, request.map(Body::new));
         let mut response = match timeout {
             None => dispatched.await,
@@ -81,13 +99,25 @@ impl Grpc {
             },
         };
         self.translate(&path, &mut response);
+        if bound {
+            response = response.map(|stream| Body::new(LeaderBound::new(&self.handle, stream)));
+        }
         response
     }
 
-    /// Whether a request asks for a member with a leader, and there is none.
-    fn lacks_leader<B>(&self, request: &Request<B>) -> bool {
-        let asks = request.headers().get("hasleader").is_some_and(|value| value == "true");
-        asks && self.handle.progress.leader() == MemberId(0)
+    /// What is checked before a call reaches its service, in etcd's order.
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), Error> {
+        if self.handle.is_learner() && !OF_LEARNERS.contains(&path) {
+            return Err(Error::NotSupportedForLearner);
+        }
+        let version = headers.get("client-api-version").map_or(&b""[..], HeaderValue::as_bytes);
+        if std::str::from_utf8(version).is_err() {
+            return Err(Error::InvalidClientApiVersion);
+        }
+        if asks_for_leader(headers) && self.handle.progress.leader() == MemberId(0) {
+            return Err(Error::NoLeader);
+        }
+        Ok(())
     }
 
     async fn dispatch(&self, path: &str, request: Request<Body>) -> Response<Body> {
@@ -134,6 +164,21 @@ impl Grpc {
     }
 }
 
+/// What a listener for gRPC alone says to anything else.
+pub(super) fn not_grpc(content_type: Option<&HeaderValue>) -> Response<Body> {
+    let kind = content_type.map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = String::from_utf8_lossy(kind);
+    let text = format!("invalid gRPC request content-type {kind:?}");
+    let mut response = Status::invalid_argument(text).into_http();
+    *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
+/// Whether a call wants a member that has a leader.
+fn asks_for_leader(headers: &HeaderMap) -> bool {
+    headers.get("hasleader").is_some_and(|value| value == "true")
+}
+
 /// Service and method of `/service/method`; the service may itself have slashes.
 fn split_path(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
@@ -141,7 +186,7 @@ fn split_path(path: &str) -> (&str, &str) {
 }
 
 /// Puts a percent-encoded message: only printable ASCII without `%` stands for itself.
-fn set_message(headers: &mut http::HeaderMap, text: &str) {
+pub(super) fn set_message(headers: &mut HeaderMap, text: &str) {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if (b' '..=b'~').contains(&byte) && byte != b'%' {

@@ -46,7 +46,7 @@ impl Check {
             }
             Check::SerializableRead => probe(handle, true).await,
             Check::LinearizableRead => probe(handle, false).await,
-            // A single voting member is never a learner.
+            Check::NonLearner if handle.is_learner() => Err("not supported for learner".to_owned()),
             Check::NonLearner => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tonic::body::Body;
 
 use super::{Surface, health};
-use crate::handle::Handle;
+use crate::{cluster_version::storage, handle::Handle};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -19,14 +19,14 @@ pub(crate) async fn route(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let mut response = answer(handle, surface, &request).await;
-    if surface == Surface::Client {
+    if surface != Surface::Metrics {
         cors(&mut response);
     }
     response
 }
 
 async fn answer(handle: &Handle, surface: Surface, request: &Request<Incoming>) -> Response<Body> {
-    if surface == Surface::Client && request.method() == Method::OPTIONS {
+    if surface != Surface::Metrics && request.method() == Method::OPTIONS {
         return reply(StatusCode::OK, TEXT, String::new());
     }
     let path = request.uri().path();
@@ -38,7 +38,7 @@ async fn answer(handle: &Handle, surface: Surface, request: &Request<Incoming>) 
             let text = handle.metrics.expose(handle);
             reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
-        "/version" if surface == Surface::Client => {
+        "/version" if surface != Surface::Metrics => {
             if request.method() != Method::GET {
                 return method_not_allowed("GET");
             }
@@ -48,11 +48,14 @@ async fn answer(handle: &Handle, surface: Surface, request: &Request<Incoming>) 
     }
 }
 
-fn version_json(handle: &Handle) -> String {
+/// The versions of server, cluster and storage.
+pub(crate) fn version_json(handle: &Handle) -> String {
     let cluster =
         handle.shared.membership.read().cluster_version().map(|version| version.to_string());
     let cluster = cluster.as_deref().unwrap_or("not_decided");
-    let (server, storage) = (version::SERVER, version::STORAGE);
+    let storage = storage::version(handle).map(|version| version.to_string());
+    let storage = storage.as_deref().unwrap_or("unknown");
+    let server = version::SERVER;
     format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#)
 }
 

@@ -1,0 +1,165 @@
+//! Connections of a listener: accepted, with TLS or without, told apart by what they may ask, and
+//! drained at the end.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tls::{Acceptor, PeerIdentity};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{HttpSettings, Router, Surface, authority::AuthorityShim};
+use crate::{auth::CommonName, handle::Handle, listen::Bound};
+
+/// Window of received bytes per stream and connection: the largest request fits without a stall.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How long connections may finish their requests once the member stops.
+const DRAIN: Duration = Duration::from_secs(7);
+/// How long a connection may be silent before its first request: the time that etcd gives headers.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// Serves a listener until the member stops, then drains its connections.
+pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings) {
+    let Bound { listener, acceptor, surface, address, connections_max } = bound;
+    announce(handle.clone(), surface, &acceptor, address);
+    let router = Router::new(surface, handle.clone());
+    let builder = builder(&settings);
+    let free = Arc::new(Semaphore::new(connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            let place = free.clone().acquire_owned().await.expect("the semaphore stays open");
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = handle.progress.wait_stopping() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let socket = match accepted {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a client connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (acceptor, builder, router) = (acceptor.clone(), builder.clone(), router.clone());
+        connections.spawn(async move {
+            let _place = place;
+            serve_connection(socket, acceptor, builder, router).await;
+        });
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _cut_off = tokio::time::timeout(DRAIN, drained).await;
+}
+
+/// Says in the log, once clients are served, what is served here.
+fn announce(handle: Handle, surface: Surface, acceptor: &Acceptor, address: String) {
+    let traffic = match surface {
+        Surface::Client => "grpc+http",
+        Surface::Grpc => "grpc",
+        Surface::Http => "http",
+        Surface::Metrics => {
+            tracing::info!(%address, "serving metrics");
+            return;
+        }
+    };
+    let (plain, encrypted) = (acceptor.is_plain(), acceptor.is_tls());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = handle.progress.wait_ready() => {}
+            () = handle.progress.wait_stopping() => return,
+        }
+        tracing::info!("ready to serve client requests");
+        if plain {
+            tracing::info!(
+                traffic,
+                address,
+                "serving client traffic insecurely; this is strongly discouraged!"
+            );
+        }
+        if encrypted {
+            tracing::info!(traffic, address, "serving client traffic securely");
+        }
+    });
+}
+
+fn builder(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.concurrent_streams_max)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .keep_alive_interval(settings.ping_interval)
+        .keep_alive_timeout(settings.ping_timeout);
+    builder
+}
+
+async fn serve_connection(
+    socket: tls::Socket,
+    acceptor: Acceptor,
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+) {
+    let handle = router.handle.clone();
+    let remote = socket.remote_address();
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(SILENCE, acceptor.accept(socket)) => accepted,
+        () = handle.progress.wait_stopping() => return,
+    };
+    let (stream, identity) = match accepted {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(error)) => return log_refusal(remote, &error),
+        Err(_) => return,
+    };
+    let builder = match router.surface {
+        Surface::Grpc => builder.http2_only(),
+        // Without TLS, HTTP/2 is gRPC's alone.
+        Surface::Http if !identity.is_tls => builder.http1_only(),
+        _ => builder,
+    };
+    let name = common_name(&identity);
+    let service =
+        TowerToHyperService::new(tower::service_fn(move |mut request: http::Request<_>| {
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(router.route(request).await) }
+        }));
+    let connection = builder.serve_connection(TokioIo::new(AuthorityShim::new(stream)), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = handle.progress.wait_stopping() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, ?remote, "client connection ended");
+    }
+}
+
+/// Who a verified certificate says that the client is.
+fn common_name(identity: &PeerIdentity) -> Option<CommonName> {
+    identity.common_name().map(|name| CommonName(name.into()))
+}
+
+/// A client that came and went is not worth a warning.
+fn log_refusal(remote: Option<std::net::SocketAddr>, error: &tls::Error) {
+    let remote = remote.map(|address| address.to_string()).unwrap_or_default();
+    if error.is_closed() {
+        tracing::debug!("remote-addr" = remote, %error, "rejected connection on client endpoint");
+    } else {
+        tracing::warn!("remote-addr" = remote, %error, "rejected connection on client endpoint");
+    }
+}
