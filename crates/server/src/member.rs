@@ -67,7 +67,10 @@ impl Member {
     /// Opens the data dir and starts the threads.
     pub(crate) async fn start(settings: &Settings) -> Result<Member> {
         let client = peer_client(settings);
-        let parts = bootstrap::open(settings, &client).await?;
+        let mut parts = bootstrap::open(settings, &client).await?;
+        let (remotes, founders) =
+            (std::mem::take(&mut parts.remotes), std::mem::take(&mut parts.founders));
+        let members = parts.members;
         tracing::info!(
             name = %settings.name,
             "data-dir" = %settings.data_dir.display(),
@@ -77,13 +80,13 @@ impl Member {
             "starting an etcd server"
         );
         let Parts { member, cluster, backend, machine, wal, .. } = parts;
-        let Parts { recovered, remotes, members, had_data, .. } = parts;
+        let Parts { recovered, had_data, .. } = parts;
         let id = (member, cluster);
         let handle = handle(settings, id, client, backend, &machine, &recovered)?;
         if had_data && settings.initial_corrupt_check {
             corruption::check_initially(&handle).await?;
         }
-        start_network(&handle, settings, &remotes);
+        start_network(&handle, settings, &remotes, &founders);
         storage_loop::refresh_size(&handle);
         let at = (recovered.applied, api::ids::Term(recovered.hard_state.term));
         let cut = recovered.snapshot.0;
@@ -248,9 +251,14 @@ fn peer_client(settings: &Settings) -> PeerClient {
     PeerClient::new(Arc::new(dialer(settings)))
 }
 
-/// Begins to talk to the members that are known: those of the store, and those that a joining member
-/// was told of.
-fn start_network(handle: &Handle, settings: &Settings, remotes: &[membership::Member]) {
+/// Begins to talk to the members that are known: those of the store, those that found the cluster
+/// with this one, and those that a joining member was told of.
+fn start_network(
+    handle: &Handle,
+    settings: &Settings,
+    remotes: &[membership::Member],
+    founders: &[membership::Member],
+) {
     let config = transport::Config {
         member: handle.member,
         cluster: handle.cluster,
@@ -269,7 +277,8 @@ fn start_network(handle: &Handle, settings: &Settings, remotes: &[membership::Me
         handle.network.add_remote(member.id, &member.peer_urls);
     }
     let membership = handle.shared.membership.read().clone();
-    for member in membership.members().filter(|member| member.id != handle.member) {
+    let known = membership.members().chain(founders);
+    for member in known.filter(|member| member.id != handle.member) {
         handle.network.add(member.id, &member.peer_urls);
     }
 }

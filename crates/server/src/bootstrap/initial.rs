@@ -45,7 +45,7 @@ pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result
     }
     let cluster = membership::cluster_id(members.iter().map(|member| member.id));
     tracing::info!("local-member-id" = %id, "cluster-id" = %cluster, "starting local member");
-    Ok(Identity { member: id, cluster, remotes: Vec::new(), members: members.len() })
+    Ok(Identity { member: id, cluster, remotes: Vec::new(), founders: members })
 }
 
 /// The first entries of the log with this metadata; none when its member joins a running cluster,

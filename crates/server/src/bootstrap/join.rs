@@ -44,7 +44,7 @@ pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result
     );
     check_learners(settings, remotes.iter())?;
     tracing::info!("local-member-id" = %own.id, "cluster-id" = %cluster, "starting local member");
-    Ok(Identity { member: own.id, cluster, members: remotes.len(), remotes })
+    Ok(Identity { member: own.id, cluster, remotes, founders: Vec::new() })
 }
 
 /// The cluster as etcd shows it in errors.

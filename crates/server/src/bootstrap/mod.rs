@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     /// Members of the running cluster that this one joins, as one of them told: they can be
     /// answered before the log says who they are.
     pub(crate) remotes: Vec<Member>,
+    /// The members that a new cluster begins with.
+    pub(crate) founders: Vec<Member>,
     /// How many members the cluster has, as far as is known.
     pub(crate) members: usize,
     /// Whether the member had data before.
@@ -48,7 +50,7 @@ struct Identity {
     member: MemberId,
     cluster: ClusterId,
     remotes: Vec<Member>,
-    members: usize,
+    founders: Vec<Member>,
 }
 
 /// Opens or makes everything in the data dir. `client` asks other members.

@@ -75,15 +75,27 @@ pub(super) fn recover(
             "restarting local member"
         );
     }
-    let (remotes, told) = identity.map_or_else(Default::default, |i| (i.remotes, i.members));
+    let (remotes, founders) =
+        identity.map_or_else(Default::default, |first| (first.remotes, first.founders));
     let recovered = Recovered {
         snapshot: (RaftIndex(at.index), Term(at.term), conf_state),
         hard_state,
         entries,
         applied: RaftIndex(applied.0.max(at.index)),
     };
-    let members = known.max(told).max(added(&recovered.entries));
-    Ok(Parts { member, cluster, backend, machine, wal, recovered, remotes, members, had_data })
+    let members = known.max(remotes.len()).max(added(&recovered.entries));
+    Ok(Parts {
+        member,
+        cluster,
+        backend,
+        machine,
+        wal,
+        recovered,
+        remotes,
+        founders,
+        members,
+        had_data,
+    })
 }
 
 /// How many changes of members the log has: all it knows of them before anything is applied.

@@ -77,15 +77,9 @@ impl Sink for MemberSink {
 
     fn receive_snapshot(
         &self,
-        from: MemberId,
+        _from: MemberId,
         index: RaftIndex,
     ) -> io::Result<Box<dyn SnapshotReceiver>> {
-        tracing::info!(
-            "local-member-id" = %self.0.member,
-            "remote-snapshot-sender-id" = %from,
-            "incoming-snapshot-index" = index.0,
-            "receiving database snapshot"
-        );
         Ok(Box::new(Receiver::create(&self.0.snap_dir, index)?))
     }
 }
