@@ -40,6 +40,7 @@ struct Sums {
     simulated_us: u64,
     operations: u64,
     answered: u64,
+    events: u64,
     entries: u64,
     messages: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -51,6 +52,7 @@ impl Sums {
         self.simulated_us += report.simulated_us;
         self.operations += report.operations;
         self.answered += report.answered;
+        self.events += report.events;
         self.entries += report.entries;
         self.messages += report.messages;
         for (kind, count) in report.faults {
@@ -106,8 +108,8 @@ fn main() -> ExitCode {
         sums.failures.len()
     );
     println!(
-        "checked {} operations ({} answered), {} committed entries, {} messages",
-        sums.operations, sums.answered, sums.entries, sums.messages
+        "checked {} operations ({} answered), {} watched events, {} committed entries, {} messages",
+        sums.operations, sums.answered, sums.events, sums.entries, sums.messages
     );
     for (kind, count) in &sums.faults {
         println!("{count:>10} {kind}");

@@ -124,6 +124,7 @@ impl World {
         slot.disk = Some(live.crash(mid_write, seed));
         slot.reads.clear();
         slot.paused_until_us = 0;
+        self.lose_watchers(member);
         self.after(off_us, Event::Start { member });
     }
 
@@ -205,5 +206,6 @@ impl World {
         slot.disk = None;
         slot.gone = true;
         slot.reads.clear();
+        self.lose_watchers(member);
     }
 }

@@ -119,14 +119,16 @@ impl History {
     }
 
     /// Checks everything that clients were told against the committed log.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let positions = self.check_answers()?;
-        self.check_order(&positions)
+    /// Returns the model after all of it.
+    pub(super) fn check(&self) -> Result<Model, String> {
+        let (model, positions) = self.check_answers()?;
+        self.check_order(&positions)?;
+        Ok(model)
     }
 
-    /// Replays the log on the model. Returns the place in the log of each operation that was
+    /// Replays the log on the model. Returns it, and the place in the log of each operation that was
     /// answered and has one.
-    fn check_answers(&self) -> Result<BTreeMap<usize, u64>, String> {
+    fn check_answers(&self) -> Result<(Model, BTreeMap<usize, u64>), String> {
         let mut positions = BTreeMap::new();
         let mut reads: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (at, operation) in self.operations.iter().enumerate() {
@@ -178,7 +180,7 @@ impl History {
             }
         }
         self.check_acknowledged(&positions)?;
-        Ok(positions)
+        Ok((model, positions))
     }
 
     /// Whatever was acknowledged is in the log.

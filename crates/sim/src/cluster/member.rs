@@ -25,6 +25,8 @@ use vfs::{
 };
 use wal::Wal;
 
+use super::watchers::Watching;
+
 /// Small segments, so that cutting and purging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
 /// A log snapshot is recorded after so many entries.
@@ -115,6 +117,7 @@ pub(super) struct Live {
     at: (RaftIndex, Term),
     pub(super) leads: bool,
     compacting: bool,
+    pub(super) watching: Watching,
     /// The ids of requests whose clients wait here.
     pub(super) waiting: BTreeSet<u64>,
     pub(super) happened: Vec<Happened>,
@@ -174,6 +177,7 @@ impl Live {
         };
         let node = Node::new(config, recovered).map_err(|error| error.to_string())?;
         let compacting = machine.shared().store.compacting().is_some();
+        let watching = Watching::new(machine.shared().store.revision());
         Ok(Live {
             identity,
             node,
@@ -190,6 +194,7 @@ impl Live {
             at: (applied, applied_term),
             leads: false,
             compacting,
+            watching,
             waiting: BTreeSet::new(),
             happened: Vec::new(),
         })
@@ -372,6 +377,7 @@ impl Live {
         self.machine = machine;
         self.at = at;
         self.compacting = self.machine.shared().store.compacting().is_some();
+        self.watching.replaced();
         self.happened.push(Happened::Restored);
     }
 
@@ -383,6 +389,9 @@ impl Live {
             self.at = (RaftIndex(entry.index), Term(entry.term));
             let revision = self.machine.shared().store.revision();
             self.window.append(applied.ops.clone(), self.at, revision);
+            if let Some(changes) = applied.changes.clone() {
+                self.watching.changed(changes, &self.machine.shared().store);
+            }
             for effect in &applied.effects {
                 match effect {
                     Effect::ConfChange(change) => {

@@ -10,6 +10,7 @@ mod faults;
 mod history;
 mod member;
 mod swarm;
+mod watchers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,7 @@ use clients::Client;
 use history::{History, Told};
 use member::{Disk, Happened, Identity, Letter, Live};
 pub use swarm::Swarm;
+use watchers::Watcher;
 
 const CLUSTER: ClusterId = ClusterId(7);
 /// A raft tick.
@@ -35,6 +37,8 @@ const FLUSH_US: u64 = 100_000;
 const LEASES_US: u64 = 500_000;
 /// After the last fault the cluster may take so long to be well again.
 const RECOVERY_US: u64 = 60_000_000;
+/// What is under way when clients stop has ended after this long.
+const QUIET_US: u64 = 10_000_000;
 
 /// What one run did.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +49,8 @@ pub struct Report {
     pub operations: u64,
     /// Of those, answered.
     pub answered: u64,
+    /// Events that watchers were sent.
+    pub events: u64,
     /// Entries committed.
     pub entries: u64,
     /// Messages delivered.
@@ -63,6 +69,7 @@ enum Event {
     Apply { member: u64, life: u64 },
     Flush { member: u64, life: u64 },
     Leases { member: u64, life: u64 },
+    Watch { member: u64, life: u64 },
     Start { member: u64 },
     SnapshotStatus { from: u64, to: u64, delivered: bool },
     Client(usize),
@@ -105,11 +112,14 @@ pub(crate) struct World {
     /// Cut links, sender first.
     cut: BTreeSet<(u64, u64)>,
     clients: Vec<Client>,
+    watchers: Vec<Watcher>,
     history: History,
     next_id: u64,
     /// Members that were ever part of the cluster; new ones get new ids.
     next_member: u64,
     faulty: bool,
+    /// Clients ask for nothing more.
+    quiet: bool,
     report: Report,
 }
 
@@ -121,12 +131,14 @@ pub fn run(seed: u64) -> Result<Report, String> {
     let mut world = World::new(rng, swarm.clone());
     world.work().map_err(told)?;
     world.recover().map_err(told)?;
-    world.history.check().map_err(told)?;
+    let model = world.history.check().map_err(told)?;
+    let events = world.check_watchers(model.keys()).map_err(told)?;
     let (operations, answered) = world.history.counts();
     let mut report = world.report;
     report.simulated_us = world.now_us;
     report.operations = operations;
     report.answered = answered;
+    report.events = events;
     report.entries = world.history.committed();
     Ok(report)
 }
@@ -141,10 +153,12 @@ impl World {
             slots: BTreeMap::new(),
             cut: BTreeSet::new(),
             clients: Vec::new(),
+            watchers: Vec::new(),
             history: History::default(),
             next_id: 1,
             next_member: swarm.members + 1,
             faulty: true,
+            quiet: false,
             report: Report::default(),
             swarm,
         };
@@ -160,6 +174,7 @@ impl World {
             world.clients.push(Client::default());
             world.after(10_000, Event::Client(client));
         }
+        world.add_watchers();
         world.plan_faults();
         world
     }
@@ -224,11 +239,25 @@ impl World {
         while self.now_us < deadline {
             self.step()?;
             let worked = self.history.counts().1 > answered + 20;
-            if self.now_us > settled && worked && self.is_even() {
-                return self.check_hashes();
+            if self.now_us > settled && worked {
+                return self.quieten();
             }
         }
         Err(format!("the cluster does not recover: {}", self.describe()))
+    }
+
+    /// Nobody asks for anything more; everything that is under way ends.
+    fn quieten(&mut self) -> Result<(), String> {
+        self.quiet = true;
+        let deadline = self.now_us + RECOVERY_US;
+        let settled = self.now_us + QUIET_US;
+        while self.now_us < deadline {
+            self.step()?;
+            if self.now_us > settled && self.is_even() {
+                return self.check_hashes();
+            }
+        }
+        Err(format!("the members do not become even: {}", self.describe()))
     }
 
     /// The members that belong to the cluster in the eyes of its most advanced one.
@@ -333,6 +362,12 @@ impl World {
                     self.with(member, |live| live.tick_leases(now_ms))?;
                 }
             }
+            Event::Watch { member, life } => {
+                if self.lives(member, life) {
+                    self.plan_watch_turn(member, life);
+                    self.watch_turn(member, life)?;
+                }
+            }
             Event::SnapshotStatus { from, to, delivered } => {
                 let to = MemberId(to);
                 self.feed(from, Input::SnapshotStatus { to, delivered })?;
@@ -353,7 +388,8 @@ impl World {
             | Event::Written { member, .. }
             | Event::Apply { member, .. }
             | Event::Flush { member, .. }
-            | Event::Leases { member, .. } => member,
+            | Event::Leases { member, .. }
+            | Event::Watch { member, .. } => member,
             Event::SnapshotStatus { from, .. } => from,
             Event::Deliver(letter) => &letter.message.to,
             _ => return None,
@@ -386,6 +422,7 @@ impl World {
         self.after(pace, Event::Tick { member, life });
         self.after(FLUSH_US, Event::Flush { member, life });
         self.after(LEASES_US, Event::Leases { member, life });
+        self.plan_watch_turn(member, life);
         self.with(member, |_| ())
     }
 

@@ -1,0 +1,318 @@
+//! Watchers: clients that follow a range through crashes, moves to other members and compactions, and
+//! write down what they are sent.
+//!
+//! Checked of each (etcd's watch guarantees): it is sent every event of its range, once, in order, a
+//! transaction as a whole, and after a break the rest; nothing at or below a progress notification
+//! comes after it. Only a compaction may take events away, and says so.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use api::{
+    etcdserverpb::WatchCreateRequest, event::Changes, ids::Revision, kv::RawKeyValue, mvccpb,
+    mvccpb::event::EventType, range::KeyRange,
+};
+use bytes::Bytes;
+use model::{Keyspace, expected_events};
+use mvcc::{ReadError, Store};
+use rand::Rng;
+use watch::{
+    delivery::{Delivery, Full, Sink, StreamId, WatcherKey},
+    history::{History, HistoryError},
+    hub::{Budget, WatchHub},
+    watcher::{Start, WatcherSpec},
+};
+
+use super::{Event, World};
+use crate::requests;
+
+/// Deliveries that wait for one watcher; few, so that queues are often full.
+const QUEUE_MAX: usize = 3;
+/// How often a member lets watchers catch up and they take what waits.
+pub(super) const TURN_US: u64 = 20_000;
+
+/// The hub of a member, and what waits for each of its streams.
+pub(super) struct Watching {
+    hub: WatchHub,
+    queues: Queues,
+}
+
+#[derive(Default)]
+struct Queues(BTreeMap<StreamId, VecDeque<Delivery>>);
+
+impl Sink for Queues {
+    fn offer(&mut self, stream: StreamId, delivery: Delivery) -> Result<(), Full> {
+        let Some(queue) = self.0.get_mut(&stream) else { return Ok(()) };
+        if queue.len() >= QUEUE_MAX {
+            return Err(Full);
+        }
+        queue.push_back(delivery);
+        Ok(())
+    }
+}
+
+struct StoreHistory<'a>(&'a Store);
+
+impl History for StoreHistory<'_> {
+    fn revision(&self) -> i64 {
+        self.0.revision()
+    }
+
+    fn compact_revision(&self) -> i64 {
+        self.0.compact_revision()
+    }
+
+    fn events(
+        &self,
+        from: i64,
+        max_revisions: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Changes>, HistoryError> {
+        self.0.events(from, max_revisions, max_bytes).map_err(|error| match error {
+            ReadError::Compacted => {
+                HistoryError::Compacted { compact_revision: self.0.compact_revision() }
+            }
+            error => HistoryError::Failed(Box::new(error)),
+        })
+    }
+
+    fn value(&self, at: Revision) -> Option<RawKeyValue> {
+        self.0.value(at).unwrap_or_default()
+    }
+}
+
+impl Watching {
+    pub(super) fn new(revision: i64) -> Watching {
+        let budget = Budget { max_watchers: 2, max_revisions: 5, max_bytes: 200 };
+        Watching { hub: WatchHub::new(revision, budget), queues: Queues::default() }
+    }
+
+    /// Apply changed something.
+    pub(super) fn changed(&mut self, changes: Changes, store: &Store) {
+        self.hub.notify(&[changes], &StoreHistory(store), &mut self.queues);
+    }
+
+    /// The store was replaced by a later one.
+    pub(super) fn replaced(&mut self) {
+        self.hub.restored();
+    }
+
+    fn open(&mut self, stream: StreamId, spec: WatcherSpec) {
+        self.queues.0.insert(stream, VecDeque::new());
+        self.hub.open_stream(stream);
+        self.hub.create(WatcherKey { stream, watch_id: 0 }, spec);
+    }
+
+    /// Lets watchers catch up for a moment.
+    fn sync(&mut self, store: &Store) -> Result<(), String> {
+        if self.hub.needs_sync() {
+            let synced = self.hub.sync(&StoreHistory(store), &mut self.queues);
+            synced.map_err(|error| format!("history for watchers: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, stream: StreamId, store: &Store) {
+        self.hub.progress_tick(stream, &StoreHistory(store), &mut self.queues);
+    }
+
+    fn take(&mut self, stream: StreamId, at_most: usize) -> Vec<Delivery> {
+        let Some(queue) = self.queues.0.get_mut(&stream) else { return Vec::new() };
+        let taken = queue.drain(..at_most.min(queue.len())).collect();
+        self.hub.stream_has_room(stream);
+        taken
+    }
+}
+
+/// What a watcher was sent between two compactions.
+struct Segment {
+    first: i64,
+    events: Vec<mvccpb::Event>,
+}
+
+/// One watcher.
+pub(super) struct Watcher {
+    request: WatchCreateRequest,
+    /// The member it is connected to, that member's life, and its stream there.
+    at: Option<(u64, u64, StreamId)>,
+    /// The next revision that it has not been sent, and has not been told to be without events.
+    next: i64,
+    segments: Vec<Segment>,
+}
+
+impl Watcher {
+    fn spec(&self) -> WatcherSpec {
+        let smallest = Bytes::from_static(&[0]);
+        let key = &self.request.key;
+        let key = if key.is_empty() { smallest } else { key.clone() };
+        WatcherSpec {
+            range: KeyRange::new(key, self.request.range_end.clone()),
+            start: Start::At(self.next),
+            prev_kv: self.request.prev_kv,
+            filter_put: self.request.filters.contains(&0),
+            filter_delete: self.request.filters.contains(&1),
+            progress_notify: true,
+            fragment: false,
+        }
+    }
+
+    fn receive(&mut self, delivery: Delivery) -> Result<(), String> {
+        match delivery {
+            Delivery::Events { header_revision, events, .. } => {
+                let revision = |event: &mvccpb::Event| {
+                    let kv = event.kv.as_ref().and_then(|kv| kv.decode().ok());
+                    kv.map_or(0, |kv| kv.mod_revision)
+                };
+                let first = events.first().map_or(0, revision);
+                let last = events.iter().map(revision).max().unwrap_or(0);
+                if first < self.next {
+                    return Err(format!(
+                        "a watcher was sent revision {first} after everything before {}",
+                        self.next
+                    ));
+                }
+                if header_revision < last {
+                    return Err(format!("header {header_revision} of events up to {last}"));
+                }
+                self.next = last + 1;
+                let segment = self.segments.last_mut().expect("a watcher has a segment");
+                segment.events.extend(events.iter().cloned());
+            }
+            Delivery::Progress { revision, .. } => {
+                if revision + 1 < self.next {
+                    return Err(format!(
+                        "progress {revision} after events up to {}",
+                        self.next - 1
+                    ));
+                }
+                self.next = revision + 1;
+            }
+            Delivery::Compacted { compact_revision, .. } => {
+                if compact_revision <= self.next {
+                    return Err(format!(
+                        "compacted at {compact_revision}, but {} was wanted",
+                        self.next
+                    ));
+                }
+                self.at = None;
+                self.segments.push(Segment { first: compact_revision, events: Vec::new() });
+                self.next = compact_revision;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    pub(super) fn add_watchers(&mut self) {
+        for _ in 0..self.rng.random_range(0..5) {
+            let read = requests::range(&mut self.rng, 1);
+            let first = self.rng.random_range(1..20);
+            let range = KeyRange::new(read.key.clone(), read.range_end.clone());
+            if range.is_empty() {
+                continue;
+            }
+            let request = WatchCreateRequest {
+                key: read.key,
+                range_end: read.range_end,
+                start_revision: first,
+                prev_kv: self.rng.random(),
+                filters: if self.rng.random_bool(0.2) {
+                    vec![self.rng.random_range(0..2)]
+                } else {
+                    Vec::new()
+                },
+                ..WatchCreateRequest::default()
+            };
+            let segments = vec![Segment { first, events: Vec::new() }];
+            self.watchers.push(Watcher { request, at: None, next: first, segments });
+        }
+    }
+
+    /// Watchers of a member take what waits for them; those without a member look for one.
+    pub(super) fn watch_turn(&mut self, member: u64, life: u64) -> Result<(), String> {
+        let may_connect = self.faulty || self.members().contains(&member);
+        for at in 0..self.watchers.len() {
+            let appetite = self.rng.random_range(0..4);
+            let leaves = self.faulty && self.rng.random_bool(0.002);
+            let connects = may_connect && self.rng.random_bool(0.3);
+            let ticks = self.rng.random_bool(0.05);
+            let Some(live) = &mut self.slots.get_mut(&member).and_then(|s| s.live.as_mut()) else {
+                return Ok(());
+            };
+            let watcher = &mut self.watchers[at];
+            let stream = StreamId(at as u64);
+            let (watching, shared) = (&mut live.watching, live.machine.shared());
+            watching.sync(&shared.store)?;
+            match watcher.at {
+                Some((on, its_life, stream)) if on == member && its_life == life => {
+                    if ticks {
+                        watching.tick(stream, &shared.store);
+                    }
+                    for delivery in watching.take(stream, appetite) {
+                        watcher.receive(delivery)?;
+                    }
+                    if leaves || !may_connect || watcher.at.is_none() {
+                        watching.hub.close_stream(stream);
+                        watching.queues.0.remove(&stream);
+                        watcher.at = None;
+                    }
+                }
+                None if connects => {
+                    watching.open(stream, watcher.spec());
+                    watcher.at = Some((member, life, stream));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Watchers of a member that is gone are without one.
+    pub(super) fn lose_watchers(&mut self, member: u64) {
+        for watcher in &mut self.watchers {
+            if watcher.at.is_some_and(|(on, ..)| on == member) {
+                watcher.at = None;
+            }
+        }
+    }
+
+    pub(super) fn plan_watch_turn(&mut self, member: u64, life: u64) {
+        let pause = self.rng.random_range(TURN_US / 2..TURN_US * 2);
+        self.after(pause, Event::Watch { member, life });
+    }
+
+    /// Whether every watcher has been sent all there is.
+    pub(super) fn check_watchers(&self, keys: &Keyspace) -> Result<u64, String> {
+        let mut checked = 0;
+        for (at, watcher) in self.watchers.iter().enumerate() {
+            for (number, segment) in watcher.segments.iter().enumerate() {
+                let is_last = number + 1 == watcher.segments.len();
+                let revision = |event: &mvccpb::Event| {
+                    let kv = event.kv.as_ref().and_then(|kv| kv.decode().ok());
+                    kv.map_or(0, |kv| kv.mod_revision)
+                };
+                let last = match is_last {
+                    true => keys.revision(),
+                    false => segment.events.last().map_or(0, revision),
+                };
+                let expected = expected_events(keys, &watcher.request, segment.first, last);
+                let same = expected.len() == segment.events.len()
+                    && expected.iter().zip(&segment.events).all(|(expected, event)| {
+                        let deleted = event.r#type == EventType::Delete as i32;
+                        let previous = expected.previous.as_ref().map(|kv| kv.to_raw());
+                        deleted == expected.change.deleted
+                            && event.kv == Some(expected.change.kv.to_raw())
+                            && (event.prev_kv.is_none() || event.prev_kv == previous)
+                    });
+                if !same {
+                    return Err(format!(
+                        "watcher {at} {:?} next {} from {} to {last}: expected {expected:?}, got {:?}",
+                        watcher.request, watcher.next, segment.first, segment.events
+                    ));
+                }
+                checked += segment.events.len() as u64;
+            }
+        }
+        Ok(checked)
+    }
+}
