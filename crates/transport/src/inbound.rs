@@ -6,9 +6,8 @@ use api::{
     ids::MemberId,
     raftpb::{Message, MessageType},
 };
-use prost::Message as _;
 
-use crate::{codec::is_link_heartbeat, sink::Sink, stats::Stats};
+use crate::{codec::is_link_heartbeat, quiet::Quiet, sink::Sink, stats::Stats};
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +18,6 @@ pub(crate) enum Rejected {
     /// The message is for another member.
     #[error("cannot process message to mismatch member")]
     ToOther,
-    /// A message that a member sends to itself only.
-    #[error("raft: cannot step raft local message")]
-    Local,
 }
 
 /// The way of received messages to the member.
@@ -30,12 +26,16 @@ pub(crate) struct Inbound {
     pub(crate) member: MemberId,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) quiet: Arc<Quiet>,
 }
 
 impl Inbound {
     /// Checks and passes on one message that was posted.
     pub(crate) fn post(&self, mut message: Message) -> Result<(), Rejected> {
         self.check(&message)?;
+        if is_local(message.r#type()) {
+            return Ok(());
+        }
         normalize(&mut message);
         let (from, kind) = (MemberId(message.from), message.r#type());
         if !self.sink.message(message) {
@@ -44,26 +44,24 @@ impl Inbound {
         Ok(())
     }
 
-    /// Checks and passes on what came over a stream of `peer`.
-    pub(crate) fn stream(&self, mut batch: Vec<Message>, paused: bool) {
-        for message in &batch {
-            let stats = self.stats.peer(MemberId(message.from));
-            stats.received_bytes.add(message.encoded_len() as u64);
-        }
-        if paused {
-            return;
-        }
-        batch.retain(|message| {
-            if is_link_heartbeat(message) {
+    /// Checks and passes on what came over a stream.
+    pub(crate) fn stream(&self, mut batch: Vec<Message>) {
+        let mut good_from = 0;
+        batch.retain_mut(|message| {
+            if is_link_heartbeat(message) || is_local(message.r#type()) {
                 return false;
             }
-            let checked = self.check(message);
-            if let Err(error) = checked {
-                tracing::warn!(%error, "failed to process Raft message");
+            // All messages of a batch come from one member, as a rule.
+            if good_from != message.from || message.to != self.member.0 {
+                if let Err(error) = self.check(message) {
+                    tracing::debug!(%error, "failed to process Raft message");
+                    return false;
+                }
+                good_from = message.from;
             }
-            checked.is_ok()
+            normalize(message);
+            true
         });
-        batch.iter_mut().for_each(normalize);
         let Some(first) = batch.first() else { return };
         let (from, kind) = (MemberId(first.from), first.r#type());
         let dropped = self.sink.messages(batch);
@@ -75,33 +73,40 @@ impl Inbound {
     fn check(&self, message: &Message) -> Result<(), Rejected> {
         let from = MemberId(message.from);
         if self.sink.is_removed(from) {
-            tracing::warn!(
-                "local-member-id" = %self.member,
-                "removed-member-id" = %from,
-                "rejected Raft message from removed member"
-            );
+            if self.quiet.may_log() {
+                tracing::warn!(
+                    "local-member-id" = %self.member,
+                    "removed-member-id" = %from,
+                    "rejected Raft message from removed member"
+                );
+            }
             return Err(Rejected::FromRemoved);
         }
         if message.to != self.member.0 {
-            tracing::warn!(
-                "local-member-id" = %self.member,
-                "mismatch-member-id" = %MemberId(message.to),
-                "rejected Raft message to mismatch member"
-            );
+            if self.quiet.may_log() {
+                tracing::warn!(
+                    "local-member-id" = %self.member,
+                    "mismatch-member-id" = %MemberId(message.to),
+                    "rejected Raft message to mismatch member"
+                );
+            }
             return Err(Rejected::ToOther);
         }
-        if is_local(message.r#type()) { Err(Rejected::Local) } else { Ok(()) }
+        Ok(())
     }
 
     fn dropped(&self, from: MemberId, kind: MessageType, count: usize) {
-        self.stats.peer(from).received_failures.add(count as u64);
-        tracing::warn!(
-            "message-type" = kind.as_str_name(),
-            "local-member-id" = %self.member,
-            %from,
-            count,
-            "dropped internal Raft message since receiving buffer is full (overloaded network)"
-        );
+        let failures = &self.stats.peer(from).received_failures;
+        failures.add(count as u64);
+        if self.quiet.may_log() {
+            tracing::warn!(
+                "message-type" = kind.as_str_name(),
+                "local-member-id" = %self.member,
+                %from,
+                dropped = failures.get(),
+                "dropped internal Raft message since receiving buffer is full (overloaded network)"
+            );
+        }
     }
 }
 
@@ -112,7 +117,7 @@ fn normalize(message: &mut Message) {
     }
 }
 
-/// Messages that raft makes for itself: from another member they are refused.
+/// Messages that raft makes for itself: from another member they are taken and ignored.
 fn is_local(kind: MessageType) -> bool {
     use MessageType::*;
     matches!(

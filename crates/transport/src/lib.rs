@@ -25,6 +25,7 @@ mod peer;
 mod pipeline;
 mod post;
 mod probe;
+mod quiet;
 mod reader;
 pub mod sink;
 mod snapshot;

@@ -20,7 +20,6 @@ use api::{ids::MemberId, raftpb::Message};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
-use prost::Message as _;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -257,13 +256,11 @@ impl StreamBody {
     }
 
     fn encode_batch(&mut self) {
-        let mut bytes = 0;
         for message in self.batch.drain(..) {
-            bytes += message.encoded_len() as u64;
             self.encoder.encode(&message, &mut self.out);
         }
         self.written = Instant::now();
-        self.outbox.stats.sent_bytes.add(bytes);
+        self.outbox.stats.sent_bytes.add(self.out.len() as u64);
     }
 
     /// Adds a link heartbeat if nothing was written for long; leaves the timer set.

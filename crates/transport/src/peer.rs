@@ -22,6 +22,7 @@ use crate::{
     outbox::{Outbox, Pushed, StreamBody},
     pipeline::{Pipe, Pipeline},
     probe::{Kind, Prober},
+    quiet::Quiet,
     reader::Reader,
     snapshot::{SnapshotBody, Transfer},
     status::Status,
@@ -51,6 +52,7 @@ fn pipe(id: MemberId, urls: Vec<PeerUrl>, config: &Arc<Config>, inbound: &Inboun
         status: Arc::new(Status::new(id, stats.clone())),
         stats,
         sink: inbound.sink.clone(),
+        quiet: Arc::default(),
     }
 }
 
@@ -72,7 +74,9 @@ impl Peer {
                 config: config.clone(),
                 picker: pipe.picker.clone(),
                 status: pipe.status.clone(),
+                stats: pipe.stats.clone(),
                 inbound: inbound.clone(),
+                quiet: Quiet::default(),
                 paused: paused.clone(),
             };
             readers.spawn_on(reader.run(), &config.runtime);
@@ -161,8 +165,7 @@ impl Peer {
             sink.snapshot_status(*peer, false);
         }
         stats.sent_failures.add(1);
-        // etcd logs each one; a stuck peer would fill the log.
-        if stats.sent_failures.get().is_power_of_two() {
+        if self.pipe.quiet.may_log() {
             tracing::warn!(
                 "message-type" = kind.as_str_name(),
                 "local-member-id" = %self.pipe.config.member,

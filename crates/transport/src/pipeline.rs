@@ -18,6 +18,7 @@ use crate::{
     config::{Config, PIPELINE_CONNECTIONS, PIPELINE_MESSAGES_MAX},
     exchange::{Exchange, ExchangeError, full_body, within},
     post::{PostError, check_answer, post_request},
+    quiet::Quiet,
     sink::Sink,
     stats::PeerStats,
     status::{Failure, Status},
@@ -35,6 +36,7 @@ pub(crate) struct Pipe {
     pub(crate) status: Arc<Status>,
     pub(crate) stats: Arc<PeerStats>,
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) quiet: Arc<Quiet>,
 }
 
 /// The queue of messages to post to one peer. Dropping it ends its connections.
@@ -137,7 +139,7 @@ impl Worker {
         let limit = config.timing.post;
         let (answer, body) = within(limit, "read", exchange.send(request)).await?.into_parts();
         let body = within(limit, "read", exchange.collect(body)).await?;
-        let checked = check_answer(&config, self.pipe.peer, (url, PATH), &answer, &body);
+        let checked = check_answer(&self.pipe, (url, PATH), &answer, &body);
         if exchange.is_reusable() {
             self.kept = Some((exchange, url.clone(), Instant::now()));
         }

@@ -1,12 +1,12 @@
 //! Posting to a peer: what every such request carries and what its answer means.
 
-use api::ids::MemberId;
 use http::{Method, Request, StatusCode, header, response};
 
 use crate::{
     config::Config,
     exchange::{ExchangeError, RequestBody, request},
     headers,
+    pipeline::Pipe,
     url::PeerUrl,
 };
 
@@ -47,8 +47,7 @@ pub(crate) fn post_request(
 
 /// What the answer to a post says.
 pub(crate) fn check_answer(
-    config: &Config,
-    peer: MemberId,
+    pipe: &Pipe,
     (url, path): (&PeerUrl, &'static str),
     answer: &response::Parts,
     body: &[u8],
@@ -60,17 +59,25 @@ pub(crate) fn check_answer(
             let text = String::from_utf8_lossy(body);
             Err(match text.trim_end_matches('\n') {
                 "incompatible version" => {
-                    tracing::error!("remote-peer-id" = %peer, "request sent was ignored by peer");
+                    if pipe.quiet.may_log() {
+                        let peer = pipe.peer;
+                        tracing::error!(
+                            "remote-peer-id" = %peer,
+                            "request sent was ignored by peer"
+                        );
+                    }
                     PostError::Incompatible
                 }
                 "cluster ID mismatch" => {
-                    tracing::error!(
-                        "remote-peer-id" = %peer,
-                        "remote-peer-cluster-id" =
-                            headers::text(&answer.headers, &headers::CLUSTER_ID),
-                        "local-member-cluster-id" = %config.cluster,
-                        "request sent was ignored due to cluster ID mismatch"
-                    );
+                    if pipe.quiet.may_log() {
+                        let cluster = headers::text(&answer.headers, &headers::CLUSTER_ID);
+                        tracing::error!(
+                            "remote-peer-id" = %pipe.peer,
+                            "remote-peer-cluster-id" = cluster,
+                            "local-member-cluster-id" = %pipe.config.cluster,
+                            "request sent was ignored due to cluster ID mismatch"
+                        );
+                    }
                     PostError::ClusterMismatch
                 }
                 other => PostError::Precondition(other.to_owned()),

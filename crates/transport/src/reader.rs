@@ -19,6 +19,8 @@ use crate::{
     exchange::{Exchange, ExchangeError, no_body, request, within},
     headers,
     inbound::Inbound,
+    quiet::Quiet,
+    stats::PeerStats,
     status::{Failure, Status},
     stream::StreamKind,
     url::Picker,
@@ -31,7 +33,9 @@ pub(crate) struct Reader {
     pub(crate) config: Arc<Config>,
     pub(crate) picker: Arc<Picker>,
     pub(crate) status: Arc<Status>,
+    pub(crate) stats: Arc<PeerStats>,
     pub(crate) inbound: Inbound,
+    pub(crate) quiet: Quiet,
     /// Received messages are dropped while this is set (tests of partitions).
     pub(crate) paused: Arc<AtomicBool>,
 }
@@ -168,15 +172,27 @@ impl Reader {
         };
         let text = String::from_utf8_lossy(&body);
         match text.trim_end_matches('\n') {
-            "incompatible version" => DialError::Incompatible,
+            "incompatible version" => {
+                if self.quiet.may_log() {
+                    tracing::warn!(
+                        "local-member-id" = %self.config.member,
+                        "remote-peer-id" = %self.peer,
+                        "request sent was ignored by remote peer due to server version \
+                         incompatibility"
+                    );
+                }
+                DialError::Incompatible
+            }
             "cluster ID mismatch" => {
-                tracing::debug!(
-                    "remote-peer-id" = %self.peer,
-                    "remote-peer-cluster-id" = cluster,
-                    "local-member-id" = %self.config.member,
-                    "local-member-cluster-id" = %self.config.cluster,
-                    "request sent was ignored by remote peer due to cluster ID mismatch"
-                );
+                if self.quiet.may_log() {
+                    tracing::warn!(
+                        "remote-peer-id" = %self.peer,
+                        "remote-peer-cluster-id" = cluster,
+                        "local-member-id" = %self.config.member,
+                        "local-member-cluster-id" = %self.config.cluster,
+                        "request sent was ignored by remote peer due to cluster ID mismatch"
+                    );
+                }
                 DialError::ClusterMismatch
             }
             other => DialError::Precondition(other.to_owned()),
@@ -211,7 +227,10 @@ impl Reader {
             match chunk {
                 None => return ReadError::End,
                 Some(Err(error)) => return error.into(),
-                Some(Ok(bytes)) => input.push(bytes),
+                Some(Ok(bytes)) => {
+                    self.stats.received_bytes.add(bytes.len() as u64);
+                    input.push(bytes);
+                }
             }
             heard = Instant::now();
             let mut batch = Vec::new();
@@ -222,8 +241,8 @@ impl Reader {
                     Err(error) => break Err(error),
                 }
             };
-            if !batch.is_empty() {
-                self.inbound.stream(batch, self.paused.load(Relaxed));
+            if !batch.is_empty() && !self.paused.load(Relaxed) {
+                self.inbound.stream(batch);
             }
             if let Err(error) = decoded {
                 return error.into();

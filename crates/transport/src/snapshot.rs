@@ -189,7 +189,7 @@ impl Transfer {
             }
             .into_parts();
             let body = within(config.timing.stalled, "read", exchange.collect(body)).await?;
-            check_answer(config, self.pipe.peer, (&url, PATH), &answer, &body)
+            check_answer(&self.pipe, (&url, PATH), &answer, &body)
         };
         let posted = posted.await;
         if posted.is_err() {

@@ -10,6 +10,7 @@ use crate::{
     config::{Config, REMOTES_MAX, SNAPSHOTS_RECEIVED_MAX},
     inbound::Inbound,
     peer::{Peer, Remote},
+    quiet::Quiet,
     sink::Sink,
     snapshot::SnapshotBody,
     stats::Stats,
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     /// Places for databases that are being received.
     pub(crate) receiving: Arc<Semaphore>,
+    /// For the lines about requests that are refused.
+    pub(crate) quiet: Quiet,
     members: RwLock<Members>,
 }
 
@@ -44,11 +47,12 @@ struct Members {
 impl Transport {
     /// A transport without peers.
     pub fn new(config: Config, sink: Arc<dyn Sink>) -> Transport {
-        let inbound = Inbound { member: config.member, sink, stats: Arc::default() };
+        let (stats, quiet) = (Arc::default(), Arc::default());
+        let inbound = Inbound { member: config.member, sink, stats, quiet };
         let config = Arc::new(config);
         let receiving = Arc::new(Semaphore::new(SNAPSHOTS_RECEIVED_MAX));
-        let members = RwLock::default();
-        Transport { shared: Arc::new(Shared { config, inbound, receiving, members }) }
+        let (quiet, members) = (Quiet::default(), RwLock::default());
+        Transport { shared: Arc::new(Shared { config, inbound, receiving, quiet, members }) }
     }
 
     /// The counters of all peers.
@@ -228,7 +232,9 @@ impl Transport {
 
     /// A peer that asks for a stream may be one that this member has not heard of.
     pub(crate) fn note_sender(&self, id: MemberId, urls: &[String]) {
-        if let Err(error) = self.add_remote(id, urls) {
+        if let Err(error) = self.add_remote(id, urls)
+            && self.shared.quiet.may_log()
+        {
             tracing::warn!("remote-peer-id" = %id, %error, "failed to add remote peer");
         }
     }

@@ -41,15 +41,9 @@ async fn streams_carry_everything_in_order() {
     assert_eq!(got, appends);
     assert_eq!(heartbeats.len(), 30);
     assert!(a.sink.unreachable.lock().is_empty());
-    let sent = a.transport.stats().peer(b.id).sent_bytes.get();
-    assert!(sent >= 3000 * 20, "{sent}");
-    assert_eq!(b.transport.stats().peer(a.id).received_bytes.get(), sent_by(&a, &b));
-}
-
-/// Bytes counted for `to`, without link heartbeats, which come from member 0.
-fn sent_by(from: &Member, to: &Member) -> u64 {
-    let heartbeats = to.transport.stats().peer(MemberId(0)).received_bytes.get();
-    from.transport.stats().peer(to.id).sent_bytes.get() - heartbeats
+    let sent = || a.transport.stats().peer(b.id).sent_bytes.get();
+    until("equal counts", || b.transport.stats().peer(a.id).received_bytes.get() == sent()).await;
+    assert!(sent() >= 3000 * 150, "{}", sent());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +163,7 @@ async fn a_removed_member_learns_of_it_by_each_way() {
     until("410 to the stream", || a.sink.removed_calls.load(Relaxed) >= 2).await;
     assert!(a.sink.unreachable.lock().is_empty(), "nothing was posted yet");
     a.transport.send(vec![message(MessageType::MsgHeartbeat, &a, &b, 0)]);
-    until("403 to the post", || !a.sink.unreachable.lock().is_empty()).await;
+    until("500 to the post", || !a.sink.unreachable.lock().is_empty()).await;
     assert!(b.received().is_empty());
 }
 

@@ -108,22 +108,29 @@ fn check_compatible(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused>
         Some(remote) => config.versions.check(remote).map_err(|error| error.to_string()),
         None => Err("the versions in the headers are none".to_owned()),
     };
+    let names_cluster = headers::names_cluster(headers, config.cluster);
+    if checked.is_ok() && names_cluster {
+        return Ok(());
+    }
+    let may_log = shared.quiet.may_log();
     if let Err(error) = checked {
-        tracing::warn!(
-            "local-member-id" = %config.member,
-            "local-member-cluster-id" = %config.cluster,
-            "local-member-server-version" = %config.versions.server,
-            "local-member-server-minimum-cluster-version" = %config.versions.min_cluster,
-            "remote-peer-server-name" = name,
-            "remote-peer-server-version" = headers::text(headers, &headers::SERVER_VERSION),
-            "remote-peer-server-minimum-cluster-version" =
-                headers::text(headers, &headers::MIN_CLUSTER_VERSION),
-            error,
-            "failed version compatibility check"
-        );
+        if may_log {
+            tracing::warn!(
+                "local-member-id" = %config.member,
+                "local-member-cluster-id" = %config.cluster,
+                "local-member-server-version" = %config.versions.server,
+                "local-member-server-minimum-cluster-version" = %config.versions.min_cluster,
+                "remote-peer-server-name" = name,
+                "remote-peer-server-version" = headers::text(headers, &headers::SERVER_VERSION),
+                "remote-peer-server-minimum-cluster-version" =
+                    headers::text(headers, &headers::MIN_CLUSTER_VERSION),
+                error,
+                "failed version compatibility check"
+            );
+        }
         return Err(Refused::Incompatible);
     }
-    if !headers::names_cluster(headers, config.cluster) {
+    if may_log {
         tracing::warn!(
             "local-member-id" = %config.member,
             "local-member-cluster-id" = %config.cluster,
@@ -133,9 +140,8 @@ fn check_compatible(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused>
             "remote-peer-cluster-id" = headers::text(headers, &headers::CLUSTER_ID),
             "request cluster ID mismatch"
         );
-        return Err(Refused::ClusterMismatch);
     }
-    Ok(())
+    Err(Refused::ClusterMismatch)
 }
 
 /// Remembers who sent a request, so that it can be answered.

@@ -7,10 +7,10 @@ use prost::Message as _;
 
 use super::{
     Response,
-    answer::{json_error, no_content, of_cluster, text},
+    answer::{no_content, of_cluster, processing_failed, text},
     check_compatible, check_method, chunk, note_sender,
 };
-use crate::{codec::MESSAGE_BYTES_MAX, inbound::Rejected, transport::Transport};
+use crate::{codec::MESSAGE_BYTES_MAX, transport::Transport};
 
 impl Transport {
     pub(super) async fn serve_post<B>(&self, request: Request<B>) -> Response
@@ -49,8 +49,17 @@ impl Transport {
             failed("error unmarshalling raft message", log, error.to_string())
         })?;
         inbound.stats.peer(MemberId(message.from)).received_bytes.add(size);
-        inbound.post(message).map_err(refusal)?;
-        Ok(no_content())
+        match inbound.post(message) {
+            Ok(()) => Ok(no_content()),
+            Err(error) => {
+                tracing::warn!(
+                    "local-member-id" = %inbound.member,
+                    %error,
+                    "failed to process Raft message"
+                );
+                Err(processing_failed("error processing raft message"))
+            }
+        }
     }
 
     async fn read_body<B>(&self, mut body: B) -> Result<BytesMut, String>
@@ -68,15 +77,5 @@ impl Transport {
             all.extend_from_slice(&chunk);
         }
         Ok(all)
-    }
-}
-
-/// How a member that must not talk to this one learns of it.
-pub(super) fn refusal(rejected: Rejected) -> Response {
-    match rejected {
-        Rejected::FromRemoved | Rejected::ToOther => {
-            json_error(StatusCode::FORBIDDEN, &rejected.to_string())
-        }
-        Rejected::Local => text(StatusCode::INTERNAL_SERVER_ERROR, "error processing raft message"),
     }
 }

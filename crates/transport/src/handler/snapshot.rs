@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use super::{
     Response,
     answer::{no_content, of_cluster, text},
-    check_compatible, check_method, chunk, note_sender, post,
+    check_compatible, check_method, chunk, note_sender,
 };
 use crate::{
     codec::{Input, MessageDecoder, SNAPSHOT_MESSAGE_BYTES_MAX},
-    inbound::{Inbound, Rejected},
+    inbound::Inbound,
     stats::PeerStats,
     transport::Transport,
 };
@@ -92,11 +92,16 @@ impl Transport {
         let received = self.receive(&message, body, input).await;
         let bytes = received.inspect_err(|_| stats.snapshot_receive_failures.add(1))?;
         stats.received_bytes.add(bytes);
-        inbound.post(message).map_err(|rejected| {
-            if rejected == Rejected::Local {
-                stats.snapshot_receive_failures.add(1);
-            }
-            post::refusal(rejected)
+        inbound.post(message).map_err(|error| {
+            tracing::warn!(
+                "local-member-id" = %inbound.member,
+                "remote-snapshot-sender-id" = %from,
+                %error,
+                "failed to process Raft message"
+            );
+            stats.snapshot_receive_failures.add(1);
+            let reason = format!("failed to process raft message ({error})");
+            text(StatusCode::INTERNAL_SERVER_ERROR, &reason)
         })?;
         stats.snapshot_receive_success.add(1);
         stats.snapshot_receive_took.observe(started.elapsed());

@@ -30,34 +30,40 @@ impl Transport {
         let (kind, from) = parse_path(path)?;
         let member = self.shared.config.member;
         if self.shared.inbound.sink.is_removed(from) {
-            tracing::warn!(
-                "local-member-id" = %member,
-                "remote-peer-id-from" = %from,
-                "rejected stream from remote peer because it was removed"
-            );
+            if self.shared.quiet.may_log() {
+                tracing::warn!(
+                    "local-member-id" = %member,
+                    "remote-peer-id-from" = %from,
+                    "rejected stream from remote peer because it was removed"
+                );
+            }
             return Err(text(StatusCode::GONE, "removed member"));
         }
         let Some(peer) = self.peer(from) else {
             if let Some(urls) = headers::peer_urls(request) {
                 self.note_sender(from, &urls);
             }
-            tracing::warn!(
-                "local-member-id" = %member,
-                "remote-peer-id-from" = %from,
-                "cluster-id" = %self.shared.config.cluster,
-                "failed to find remote peer in cluster"
-            );
+            if self.shared.quiet.may_log() {
+                tracing::warn!(
+                    "local-member-id" = %member,
+                    "remote-peer-id-from" = %from,
+                    "cluster-id" = %self.shared.config.cluster,
+                    "failed to find remote peer in cluster"
+                );
+            }
             return Err(text(StatusCode::NOT_FOUND, "error sender not found"));
         };
         let to = headers::text(request, &headers::RAFT_TO);
         if to != member.to_string() {
-            tracing::warn!(
-                "local-member-id" = %member,
-                "remote-peer-id-header" = to,
-                "remote-peer-id-from" = %from,
-                "cluster-id" = %self.shared.config.cluster,
-                "ignored streaming request; ID mismatch"
-            );
+            if self.shared.quiet.may_log() {
+                tracing::warn!(
+                    "local-member-id" = %member,
+                    "remote-peer-id-header" = to,
+                    "remote-peer-id-from" = %from,
+                    "cluster-id" = %self.shared.config.cluster,
+                    "ignored streaming request; ID mismatch"
+                );
+            }
             return Err(text(StatusCode::PRECONDITION_FAILED, "to field mismatch"));
         }
         // Removed in between: the same answer as had it come a moment later.

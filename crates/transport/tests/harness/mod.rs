@@ -1,5 +1,5 @@
 //! Members for tests: a transport, a listener on loopback, and a sink that remembers.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{
     collections::BTreeSet,
@@ -23,6 +23,9 @@ use transport::{
 
 pub const CLUSTER: ClusterId = ClusterId(0xc1);
 
+/// Databases that arrived whole, with their index.
+pub type Saved = Arc<Mutex<Vec<(RaftIndex, Vec<u8>)>>>;
+
 /// A sink that remembers what it is told.
 #[derive(Default)]
 pub struct Recorder {
@@ -31,7 +34,7 @@ pub struct Recorder {
     pub statuses: Mutex<Vec<(MemberId, bool)>>,
     pub removed_calls: AtomicUsize,
     pub removed: Mutex<BTreeSet<MemberId>>,
-    pub saved: Arc<Mutex<Vec<(RaftIndex, Vec<u8>)>>>,
+    pub saved: Saved,
     pub discarded: Arc<AtomicUsize>,
     /// The next database fails after so many bytes.
     pub disk_fails_after: Mutex<Option<usize>>,
@@ -74,7 +77,7 @@ struct File {
     index: RaftIndex,
     bytes: Vec<u8>,
     fails_after: Option<usize>,
-    saved: Arc<Mutex<Vec<(RaftIndex, Vec<u8>)>>>,
+    saved: Saved,
     discarded: Arc<AtomicUsize>,
     done: bool,
 }
