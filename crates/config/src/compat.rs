@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 
 use crate::flags::{self, Flag, Kind};
 use crate::settings::Config;
-use crate::url::Url;
 
 /// What becomes of a flag, with the reason that the compatibility page gives.
 #[derive(Clone, Copy)]
@@ -46,12 +45,6 @@ fn asks(flag: &Flag, config: &Config) -> Option<String> {
 
 fn refusal(flag: &str, what: &str) -> String {
     format!("--{flag} asks for {what}, which is not built yet")
-}
-
-/// What listeners on these URLs would need beyond TCP.
-pub(crate) fn unix_listeners(urls: &[Url]) -> Option<String> {
-    let url = urls.iter().find(|url| url.is_unix())?;
-    Some(format!("a unix socket ({url})"))
 }
 
 /// The first gate that is on and has nothing behind it.
@@ -165,10 +158,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
-            (
-                "--listen-peer-urls=unix:///a",
-                "--listen-peer-urls asks for a unix socket (unix:///a)",
-            ),
             ("--discovery-srv=x", "--discovery-srv asks for discovery by DNS"),
             ("--auth-token=jwt,sign-method=RS256", "--auth-token asks for signed tokens (jwt)"),
             ("--corrupt-check-time=1h", "--corrupt-check-time asks for periodic corruption checks"),

@@ -98,16 +98,20 @@ pub(crate) async fn bind_clients(config: &Config, security: &Security) -> Result
 pub(crate) async fn bind_peers(
     config: &Config,
     security: &Security,
-) -> Result<Vec<(TcpListener, Acceptor)>> {
+) -> Result<Vec<(Listener, Acceptor)>> {
     let mut listeners = Vec::new();
     for url in config.listen_peer_urls.iter() {
-        if url.is_unix() {
-            bail!("listening on {}:// for other members is not built yet", url.scheme());
-        }
-        let listener = bind_tcp(url, config.socket_reuse_port).await?;
-        listeners.push((listener, security.peer_acceptor(url)));
+        listeners.push((bind_url(url, config).await?, security.peer_acceptor(url)));
     }
     Ok(listeners)
+}
+
+async fn bind_url(url: &Url, config: &Config) -> Result<Listener> {
+    if url.is_unix() {
+        let socket = bind_unix(&place(url)).with_context(|| format!("listen on {url}"))?;
+        return Ok(Listener::Unix(socket));
+    }
+    Ok(Listener::Tcp(bind_tcp(url, config.socket_reuse_port).await?))
 }
 
 /// A place to listen at, where several URLs may meet.
@@ -143,11 +147,7 @@ async fn bind_wanted(
 ) -> Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for Wanted { url, place, acceptor, surface } in wanted {
-        let listener = if url.is_unix() {
-            Listener::Unix(bind_unix(&place).with_context(|| format!("listen on {url}"))?)
-        } else {
-            Listener::Tcp(bind_tcp(&url, config.socket_reuse_port).await?)
-        };
+        let listener = bind_url(&url, config).await?;
         bound.push(Bound { listener, acceptor, surface, address: place, connections_max });
     }
     Ok(bound)

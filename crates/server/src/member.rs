@@ -10,7 +10,7 @@ use api::{
 };
 use rand::Rng;
 use replica::Node;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
     auth,
@@ -31,7 +31,7 @@ use crate::{
     handle::{Handle, Inner},
     http,
     inbox::Inbox,
-    listen::Bound,
+    listen::{Bound, Listener},
     metrics::Metrics,
     monitors,
     peer_client::PeerClient,
@@ -191,7 +191,7 @@ pub(crate) struct Listeners {
     /// gRPC and HTTP for clients, metrics and health.
     pub(crate) clients: Vec<Bound>,
     /// The other members.
-    pub(crate) peer: Vec<(TcpListener, tls::Acceptor)>,
+    pub(crate) peer: Vec<(Listener, tls::Acceptor)>,
 }
 
 fn handle(

@@ -1,7 +1,7 @@
 //! Flags of the member and its store.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, unix_listeners};
+use crate::compat::Status;
 
 pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     "name", Kind::Text(|c| &mut c.name), Status::Built(""),
@@ -20,7 +20,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Built(""),
     "Whether the first election after a start may come early.";
     "listen-peer-urls", Kind::Urls(|c| &mut c.listen_peer_urls, ""),
-    Status::Partly("http and https", |c| unix_listeners(&c.listen_peer_urls)),
+    Status::Built(""),
     "URLs on which to listen for other members.";
     "listen-client-urls", Kind::Urls(|c| &mut c.listen_client_urls, ""),
     Status::Built(""),

@@ -7,13 +7,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tls::Acceptor;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use transport::Served;
 
-use crate::handle::Handle;
+use crate::{handle::Handle, listen::Listener};
 
 /// How long connections may finish their requests once the member stops.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -24,7 +21,7 @@ type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Serves other members until the member stops, and its peers have been stopped.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     acceptor: Acceptor,
     handle: Handle,
     stalled: Duration,
@@ -37,14 +34,13 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => continue,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a peer connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let _best_effort = stream.set_nodelay(true);
         connections.spawn(serve_connection(stream, acceptor.clone(), handle.clone(), stalled));
     }
     drop(listener);
@@ -53,7 +49,7 @@ pub(crate) async fn serve(
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: tls::Socket,
     acceptor: Acceptor,
     handle: Handle,
     stalled: Duration,
