@@ -1,1 +1,21 @@
-//! Clusters of processes: a harness that starts, cuts, delays, pauses and kills members, and the tests on it.
+//! Clusters of real processes: started, cut off, delayed, paused, killed, wiped, and judged.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`network`] | loopback ports, or a network namespace per member with a wire that can fail |
+//! | [`binary`], [`process`] | what a member runs, and the running of it |
+//! | [`cluster`] | members with their flags and directories; changes of membership |
+//! | [`connection`] | gRPC stubs of one endpoint |
+//! | [`load`] | clients that write down what they asked for and were answered |
+//! | [`chaos`] | faults at random while the load runs, and the verdict |
+//!
+//! Members may be oxetcd or real etcd, mixed in one cluster. Namespaces need root; without it
+//! everything but faults of the network works on loopback, and what needs them says so.
+
+pub mod binary;
+pub mod chaos;
+pub mod cluster;
+pub mod connection;
+pub mod load;
+pub mod network;
+pub mod process;
