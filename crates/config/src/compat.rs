@@ -47,21 +47,6 @@ fn refusal(flag: &str, what: &str) -> String {
     format!("--{flag} asks for {what}, which is not built yet")
 }
 
-/// The first gate that is on and has nothing behind it.
-pub(crate) fn unbuilt_gate(config: &Config) -> Option<String> {
-    let unbuilt = ["InitialCorruptCheck", "CompactHashCheck"];
-    let gate = unbuilt.into_iter().find(|gate| config.feature_gates.enabled(gate))?;
-    Some(format!("the check {gate}"))
-}
-
-/// Compaction without being asked, unless the retention reads as zero.
-pub(crate) fn retention_asked(config: &Config) -> Option<String> {
-    match config.auto_compaction_retention() {
-        Ok(retention) if retention.is_off() => None,
-        _ => Some("automatic compaction".to_string()),
-    }
-}
-
 /// The journal as an output of the log.
 pub(crate) fn journal_asked(config: &Config) -> Option<String> {
     let journal = config.log.outputs.iter().any(|output| output == crate::log::JOURNAL);
@@ -139,7 +124,8 @@ mod tests {
             "--listen-client-urls=http://127.0.0.1:1",
             "--listen-metrics-urls=http://127.0.0.1:2",
             "--cors=*",
-            "--auth-token=",
+            "--auth-token=jwt,sign-method=RS256",
+            "--bcrypt-cost=4",
             "--auto-compaction-retention=0h",
             "--max-snapshots=9",
             "--initial-cluster=a=http://a:1,b=http://b:1",
@@ -159,7 +145,6 @@ mod tests {
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
             ("--discovery-srv=x", "--discovery-srv asks for discovery by DNS"),
-            ("--auth-token=jwt,sign-method=RS256", "--auth-token asks for signed tokens (jwt)"),
             ("--corrupt-check-time=1h", "--corrupt-check-time asks for periodic corruption checks"),
             (
                 "--experimental-initial-corrupt-check",

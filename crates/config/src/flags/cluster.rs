@@ -1,7 +1,7 @@
 //! Flags of how a cluster is formed.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, retention_asked};
+use crate::compat::Status;
 
 pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
     "initial-advertise-peer-urls", Kind::Urls(|c| &mut c.initial_advertise_peer_urls, ""),
@@ -23,10 +23,10 @@ pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
     "pre-vote", Kind::Bool(|c| &mut c.pre_vote), Status::Built(""),
     "Ask before an election whether it could be won.";
     "auto-compaction-retention", Kind::Text(|c| &mut c.auto_compaction_retention),
-    Status::Partly("0 (off) only", retention_asked),
+    Status::Built(""),
     "History to keep when compacting by itself: hours or a duration, or revisions; 0 is off.";
     "auto-compaction-mode", Kind::Text(|c| &mut c.auto_compaction_mode),
-    Status::Harmless("without a retention the mode means nothing"),
+    Status::Built(""),
     "What --auto-compaction-retention counts: periodic (time) or revision.";
     "max-learners", Kind::Int("int", |c| &mut c.max_learners), Status::Built(""),
     "Most learners in the membership.";
@@ -40,46 +40,46 @@ pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
 };
 
 pub(super) const DISCOVERY: &[Flag] = rows! { Group::Clustering;
-    "discovery-token", Kind::Text(|c| &mut c.discovery.token), Status::Refused("discovery"),
+    "discovery-token", Kind::Text(|c| &mut c.discovery.token), Status::Built(""),
     "Token of the cluster at the discovery service.";
     "discovery-endpoints", Kind::UniqueWords(|c| &mut c.discovery.endpoints),
-    Status::Refused("discovery"),
+    Status::Built(""),
     "Endpoints of the discovery service.";
     "discovery-dial-timeout", Kind::Duration(|c| &mut c.discovery.dial_timeout),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Longest time to connect to the discovery service.";
     "discovery-request-timeout", Kind::Duration(|c| &mut c.discovery.request_timeout),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Longest time of a request to the discovery service.";
     "discovery-keepalive-time", Kind::Duration(|c| &mut c.discovery.keepalive_time),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Idle time after which the discovery service is pinged.";
     "discovery-keepalive-timeout", Kind::Duration(|c| &mut c.discovery.keepalive_timeout),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Time that a ping of the discovery service may go unanswered.";
     "discovery-insecure-transport", Kind::Bool(|c| &mut c.discovery.insecure_transport),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Speak to the discovery service without TLS.";
     "discovery-insecure-skip-tls-verify",
     Kind::Bool(|c| &mut c.discovery.insecure_skip_tls_verify),
-    Status::Harmless("there is no discovery"),
+    Status::Built(""),
     "Accept any certificate of the discovery service; for tests.";
-    "discovery-cert", Kind::Text(|c| &mut c.discovery.cert), Status::Refused("discovery"),
+    "discovery-cert", Kind::Text(|c| &mut c.discovery.cert), Status::Built(""),
     "Certificate shown to the discovery service.";
-    "discovery-key", Kind::Text(|c| &mut c.discovery.key), Status::Refused("discovery"),
+    "discovery-key", Kind::Text(|c| &mut c.discovery.key), Status::Built(""),
     "Key of --discovery-cert.";
-    "discovery-cacert", Kind::Text(|c| &mut c.discovery.cacert), Status::Refused("discovery"),
+    "discovery-cacert", Kind::Text(|c| &mut c.discovery.cacert), Status::Built(""),
     "Authority of the discovery service's certificate.";
-    "discovery-user", Kind::Text(|c| &mut c.discovery.user), Status::Refused("discovery"),
+    "discovery-user", Kind::Text(|c| &mut c.discovery.user), Status::Built(""),
     "User, or user:password, at the discovery service.";
-    "discovery-password", Kind::Text(|c| &mut c.discovery.password), Status::Refused("discovery"),
+    "discovery-password", Kind::Text(|c| &mut c.discovery.password), Status::Built(""),
     "Password of --discovery-user.";
     "discovery-fallback", Kind::Choice(|c| &mut c.discovery_fallback, &["exit", "proxy"]),
     Status::Built("`proxy` is etcd's error"),
     "What to do when discovery fails: exit.";
-    "discovery-srv", Kind::Text(|c| &mut c.discovery.srv), Status::Refused("discovery by DNS"),
+    "discovery-srv", Kind::Text(|c| &mut c.discovery.srv), Status::Built(""),
     "DNS domain whose SRV records name the initial cluster.";
     "discovery-srv-name", Kind::Text(|c| &mut c.discovery.srv_name),
-    Status::Refused("discovery by DNS"),
+    Status::Built(""),
     "Suffix of the service's name in those records.";
 };

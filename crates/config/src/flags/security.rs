@@ -77,15 +77,12 @@ pub(super) const SHARED: &[Flag] = rows! { Group::Security;
 
 pub(super) const AUTH: &[Flag] = rows! { Group::Auth;
     "auth-token", Kind::Text(|c| &mut c.auth_token),
-    Status::Partly("`simple` or empty", |c| {
-        let jwt = c.auth_token.starts_with("jwt");
-        jwt.then(|| "signed tokens (jwt)".to_string())
-    }),
+    Status::Built("RSA keys below 2048 bits are refused"),
     "Kind of tokens: simple, or jwt with its options.";
     "bcrypt-cost", Kind::Uint("uint", |c| &mut c.bcrypt_cost),
-    Status::Harmless("authentication is not built yet"),
+    Status::Built(""),
     "Cost of hashing passwords, 4 to 31.";
     "auth-token-ttl", Kind::Uint("uint", |c| &mut c.auth_token_ttl),
-    Status::Harmless("authentication is not built yet"),
+    Status::Built(""),
     "Seconds that an unused simple token lives.";
 };

@@ -5,13 +5,10 @@ use crate::compat::Status;
 
 pub(super) const FEATURES: &[Flag] = rows! { Group::Features;
     "corrupt-check-time", Kind::Duration(|c| &mut c.corrupt_check_time),
-    Status::Partly("0 (off) only", |c| {
-        let on = c.corrupt_check_time.nanos() > 0;
-        on.then(|| "periodic corruption checks".to_string())
-    }),
+    Status::Built(""),
     "Time between two checks that all members hold the same data; 0 is off.";
     "compact-hash-check-time", Kind::Duration(|c| &mut c.compact_hash_check_time),
-    Status::Harmless("used by the gate CompactHashCheck alone"),
+    Status::Built("used by the gate CompactHashCheck alone"),
     "Time between two comparisons of compaction hashes.";
     "compaction-batch-limit", Kind::Int("int", |c| &mut c.compaction_batch_limit),
     Status::Built(""),
@@ -29,7 +26,7 @@ pub(super) const FEATURES: &[Flag] = rows! { Group::Features;
     Status::Harmless("the store reuses freed space by itself"),
     "Defragment at start when that frees as many megabytes; 0 is off.";
     "downgrade-check-time", Kind::Duration(|c| &mut c.downgrade_check_time),
-    Status::Harmless("there are no downgrades yet"),
+    Status::Built(""),
     "Time between two looks whether a downgrade is complete.";
     "snapshot-catchup-entries", Kind::Uint("uint64", |c| &mut c.snapshot_catchup_entries),
     Status::Built(""),

@@ -1,144 +1,249 @@
-//! Auth: not built yet. Status and Authenticate answer truthfully that authentication is off; the
-//! rest is refused before anything (a password, for one) could reach the log.
+//! Auth: logins, users, roles and permissions (spec grpc.md section 9).
+//!
+//! All but logins go through raft as they are, lists too, and are judged when they are applied.
+//! Passwords become hashes before anything of them can reach the log.
 
-use api::{
-    error::Error,
-    etcdserverpb::{self as pb, auth_server::Auth},
-};
+use api::etcdserverpb::{self as pb, InternalRaftRequest, ResponseHeader, auth_server::Auth};
+use apply::Response as Applied;
 use tonic::{Request, Response, Status};
 
 use super::Services;
-use crate::status::Failure;
+use crate::{auth::Caller, status::Failure};
 
-/// The revision of an auth store that was never changed.
-const FIRST_AUTH_REVISION: u64 = 1;
+/// A request with this one field.
+macro_rules! raft {
+    ($field:ident: $value:expr) => {
+        InternalRaftRequest { $field: Some($value), ..Default::default() }
+    };
+}
 
-fn not_built<T>() -> Result<Response<T>, Status> {
-    Err(Failure::not_built("authentication").into())
+impl Services {
+    /// Takes a change through raft; its answer is the header.
+    async fn change(
+        &self,
+        caller: &Caller,
+        request: InternalRaftRequest,
+    ) -> Result<Option<ResponseHeader>, Failure> {
+        match self.0.propose_as(caller, request).await? {
+            Applied::AuthChange(mut header) => {
+                self.0.complete(&mut header);
+                Ok(header)
+            }
+            other => unreachable!("a change of the auth store was answered by {other:?}"),
+        }
+    }
 }
 
 #[tonic::async_trait]
 impl Auth for Services {
     async fn auth_status(
         &self,
-        _request: Request<pb::AuthStatusRequest>,
+        request: Request<pb::AuthStatusRequest>,
     ) -> Result<Response<pb::AuthStatusResponse>, Status> {
-        Ok(Response::new(pb::AuthStatusResponse {
-            header: Some(self.0.header(0)),
-            enabled: false,
-            auth_revision: FIRST_AUTH_REVISION,
-        }))
+        let (caller, request) = Caller::split(request);
+        match self.0.propose_as(&caller, raft!(auth_status: request)).await? {
+            Applied::AuthStatus(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a status was answered by {other:?}"),
+        }
     }
 
     async fn authenticate(
         &self,
-        _request: Request<pb::AuthenticateRequest>,
+        request: Request<pb::AuthenticateRequest>,
     ) -> Result<Response<pb::AuthenticateResponse>, Status> {
-        Err(Failure::from(Error::AuthNotEnabled).into())
+        let mut response = self.0.authenticate(request.into_inner()).await?;
+        self.0.complete(&mut response.header);
+        Ok(Response::new(response))
     }
 
     async fn auth_enable(
         &self,
-        _request: Request<pb::AuthEnableRequest>,
+        request: Request<pb::AuthEnableRequest>,
     ) -> Result<Response<pb::AuthEnableResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let header = self.change(&caller, raft!(auth_enable: request)).await?;
+        tracing::info!("enabled authentication");
+        Ok(Response::new(pb::AuthEnableResponse { header }))
     }
 
     async fn auth_disable(
         &self,
-        _request: Request<pb::AuthDisableRequest>,
+        request: Request<pb::AuthDisableRequest>,
     ) -> Result<Response<pb::AuthDisableResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let header = self.change(&caller, raft!(auth_disable: request)).await?;
+        tracing::info!("disabled authentication");
+        Ok(Response::new(pb::AuthDisableResponse { header }))
     }
 
     async fn user_add(
         &self,
-        _request: Request<pb::AuthUserAddRequest>,
+        request: Request<pb::AuthUserAddRequest>,
     ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
-        not_built()
-    }
-
-    async fn user_get(
-        &self,
-        _request: Request<pb::AuthUserGetRequest>,
-    ) -> Result<Response<pb::AuthUserGetResponse>, Status> {
-        not_built()
-    }
-
-    async fn user_list(
-        &self,
-        _request: Request<pb::AuthUserListRequest>,
-    ) -> Result<Response<pb::AuthUserListResponse>, Status> {
-        not_built()
+        let (caller, mut request) = Caller::split(request);
+        let password = std::mem::take(&mut request.password);
+        request.hashed_password.clear();
+        if request.options.is_none_or(|options| !options.no_password) {
+            request.hashed_password = self.0.hash_password(&caller, password).await?;
+        }
+        let name = request.name.clone();
+        let header = self.change(&caller, raft!(auth_user_add: request)).await?;
+        tracing::info!("user-name" = name, "added a user");
+        Ok(Response::new(pb::AuthUserAddResponse { header }))
     }
 
     async fn user_delete(
         &self,
-        _request: Request<pb::AuthUserDeleteRequest>,
+        request: Request<pb::AuthUserDeleteRequest>,
     ) -> Result<Response<pb::AuthUserDeleteResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let name = request.name.clone();
+        let header = self.change(&caller, raft!(auth_user_delete: request)).await?;
+        tracing::info!("user-name" = name, "deleted a user");
+        Ok(Response::new(pb::AuthUserDeleteResponse { header }))
     }
 
     async fn user_change_password(
         &self,
-        _request: Request<pb::AuthUserChangePasswordRequest>,
+        request: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
-        not_built()
+        let (caller, mut request) = Caller::split(request);
+        let password = std::mem::take(&mut request.password);
+        if !password.is_empty() {
+            request.hashed_password = self.0.hash_password(&caller, password).await?;
+        }
+        let name = request.name.clone();
+        let header = self.change(&caller, raft!(auth_user_change_password: request)).await?;
+        tracing::info!("user-name" = name, "changed a password of a user");
+        Ok(Response::new(pb::AuthUserChangePasswordResponse { header }))
     }
 
     async fn user_grant_role(
         &self,
-        _request: Request<pb::AuthUserGrantRoleRequest>,
+        request: Request<pb::AuthUserGrantRoleRequest>,
     ) -> Result<Response<pb::AuthUserGrantRoleResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let (user, role) = (request.user.clone(), request.role.clone());
+        let header = self.change(&caller, raft!(auth_user_grant_role: request)).await?;
+        tracing::info!("user-name" = user, "added-role-name" = role, "granted a role to a user");
+        Ok(Response::new(pb::AuthUserGrantRoleResponse { header }))
     }
 
     async fn user_revoke_role(
         &self,
-        _request: Request<pb::AuthUserRevokeRoleRequest>,
+        request: Request<pb::AuthUserRevokeRoleRequest>,
     ) -> Result<Response<pb::AuthUserRevokeRoleResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let (name, role) = (request.name.clone(), request.role.clone());
+        let header = self.change(&caller, raft!(auth_user_revoke_role: request)).await?;
+        tracing::info!(
+            "user-name" = name,
+            "revoked-role-name" = role,
+            "revoked a role from a user"
+        );
+        Ok(Response::new(pb::AuthUserRevokeRoleResponse { header }))
     }
 
     async fn role_add(
         &self,
-        _request: Request<pb::AuthRoleAddRequest>,
+        request: Request<pb::AuthRoleAddRequest>,
     ) -> Result<Response<pb::AuthRoleAddResponse>, Status> {
-        not_built()
-    }
-
-    async fn role_get(
-        &self,
-        _request: Request<pb::AuthRoleGetRequest>,
-    ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
-        not_built()
-    }
-
-    async fn role_list(
-        &self,
-        _request: Request<pb::AuthRoleListRequest>,
-    ) -> Result<Response<pb::AuthRoleListResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let name = request.name.clone();
+        let header = self.change(&caller, raft!(auth_role_add: request)).await?;
+        tracing::info!("role-name" = name, "created a role");
+        Ok(Response::new(pb::AuthRoleAddResponse { header }))
     }
 
     async fn role_delete(
         &self,
-        _request: Request<pb::AuthRoleDeleteRequest>,
+        request: Request<pb::AuthRoleDeleteRequest>,
     ) -> Result<Response<pb::AuthRoleDeleteResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let role = request.role.clone();
+        let header = self.change(&caller, raft!(auth_role_delete: request)).await?;
+        tracing::info!("role-name" = role, "deleted a role");
+        Ok(Response::new(pb::AuthRoleDeleteResponse { header }))
     }
 
     async fn role_grant_permission(
         &self,
-        _request: Request<pb::AuthRoleGrantPermissionRequest>,
+        request: Request<pb::AuthRoleGrantPermissionRequest>,
     ) -> Result<Response<pb::AuthRoleGrantPermissionResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let name = request.name.clone();
+        let header = self.change(&caller, raft!(auth_role_grant_permission: request)).await?;
+        tracing::info!("role-name" = name, "granted/updated a permission to a role");
+        Ok(Response::new(pb::AuthRoleGrantPermissionResponse { header }))
     }
 
     async fn role_revoke_permission(
         &self,
-        _request: Request<pb::AuthRoleRevokePermissionRequest>,
+        request: Request<pb::AuthRoleRevokePermissionRequest>,
     ) -> Result<Response<pb::AuthRoleRevokePermissionResponse>, Status> {
-        not_built()
+        let (caller, request) = Caller::split(request);
+        let role = request.role.clone();
+        let header = self.change(&caller, raft!(auth_role_revoke_permission: request)).await?;
+        tracing::info!("role-name" = role, "revoked a permission on range");
+        Ok(Response::new(pb::AuthRoleRevokePermissionResponse { header }))
+    }
+
+    async fn user_get(
+        &self,
+        request: Request<pb::AuthUserGetRequest>,
+    ) -> Result<Response<pb::AuthUserGetResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        match self.0.propose_as(&caller, raft!(auth_user_get: request)).await? {
+            Applied::UserGet(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("user_get was answered by {other:?}"),
+        }
+    }
+
+    async fn user_list(
+        &self,
+        request: Request<pb::AuthUserListRequest>,
+    ) -> Result<Response<pb::AuthUserListResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        match self.0.propose_as(&caller, raft!(auth_user_list: request)).await? {
+            Applied::UserList(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("user_list was answered by {other:?}"),
+        }
+    }
+
+    async fn role_get(
+        &self,
+        request: Request<pb::AuthRoleGetRequest>,
+    ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        match self.0.propose_as(&caller, raft!(auth_role_get: request)).await? {
+            Applied::RoleGet(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("role_get was answered by {other:?}"),
+        }
+    }
+
+    async fn role_list(
+        &self,
+        request: Request<pb::AuthRoleListRequest>,
+    ) -> Result<Response<pb::AuthRoleListResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        match self.0.propose_as(&caller, raft!(auth_role_list: request)).await? {
+            Applied::RoleList(mut response) => {
+                self.0.complete(&mut response.header);
+                Ok(Response::new(response))
+            }
+            other => unreachable!("role_list was answered by {other:?}"),
+        }
     }
 }

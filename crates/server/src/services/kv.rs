@@ -14,7 +14,7 @@ use mvcc::RangeQuery;
 use tonic::{Request, Response, Status};
 
 use super::{Services, range_stream::RangeStream};
-use crate::{handle::Handle, status::Failure};
+use crate::{auth::Caller, handle::Handle, status::Failure};
 
 /// Answers with more keys than this are assembled off the threads that serve connections.
 const INLINE_KEYS_MAX: i64 = 1000;
@@ -27,36 +27,43 @@ impl Kv for Services {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
+        if !request.serializable && self.0.is_learner() {
+            return Err(Failure::from(Error::NotSupportedForLearner).into());
+        }
         self.0.metrics.ranges.inc();
         validate::check_range(&request).map_err(Failure::from)?;
         if !request.serializable {
             self.0.linearizable().await?;
         }
-        Ok(Response::new(range(&self.0, request).await?))
+        let who = self.0.permitted(&caller, |permit| permit.range(&request)).await?;
+        let answer = range(&self.0, request).await;
+        self.0.still_permitted(&who)?;
+        Ok(Response::new(answer?))
     }
 
     async fn range_stream(
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
         self.0.metrics.ranges.inc();
         validate::check_range(&request).map_err(Failure::from)?;
         validate::check_range_stream(&request).map_err(Failure::from)?;
         if !request.serializable {
             self.0.linearizable().await?;
         }
-        Ok(Response::new(RangeStream::new(self.0.clone(), request)))
+        let who = self.0.permitted(&caller, |permit| permit.range(&request)).await?;
+        Ok(Response::new(RangeStream::new(self.0.clone(), request, who)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
         self.0.metrics.puts.inc();
         self.0.check_quota(quota::put_cost(&request)).await?;
         validate::check_put(&request).map_err(Failure::from)?;
         let put = Some(request);
-        match self.0.propose(InternalRaftRequest { put, ..Default::default() }).await? {
+        match self.0.propose_as(&caller, InternalRaftRequest { put, ..Default::default() }).await? {
             Applied::Put(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -69,11 +76,12 @@ impl Kv for Services {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
         self.0.metrics.deletes.inc();
         validate::check_delete_range(&request).map_err(Failure::from)?;
         let delete_range = Some(request);
-        match self.0.propose(InternalRaftRequest { delete_range, ..Default::default() }).await? {
+        let request = InternalRaftRequest { delete_range, ..Default::default() };
+        match self.0.propose_as(&caller, request).await? {
             Applied::DeleteRange(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -83,15 +91,19 @@ impl Kv for Services {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
         self.0.metrics.txns.inc();
         self.0.check_quota(quota::txn_cost(&request)).await?;
         validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
         let mut response = if txn::is_read_only(&request) {
-            read_only_txn(&self.0, request).await?
+            read_only_txn(&self.0, &caller, request).await?
         } else {
             let txn = Some(request);
-            match self.0.propose(InternalRaftRequest { txn, ..Default::default() }).await? {
+            match self
+                .0
+                .propose_as(&caller, InternalRaftRequest { txn, ..Default::default() })
+                .await?
+            {
                 Applied::Txn(response) => response,
                 other => unreachable!("a transaction was answered by {other:?}"),
             }
@@ -104,11 +116,12 @@ impl Kv for Services {
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
+        self.0.require_admin(&caller).await?;
         let physical = request.physical;
         let compaction = Some(request);
-        let outcome =
-            self.0.propose(InternalRaftRequest { compaction, ..Default::default() }).await;
+        let request = InternalRaftRequest { compaction, ..Default::default() };
+        let outcome = self.0.propose_as(&caller, request).await;
         // A refused one waits too: for the compaction that made it superfluous.
         let compacted = |failure: &Failure| failure.message == Error::Compacted.message();
         if physical && outcome.as_ref().err().is_none_or(compacted) {
@@ -156,12 +169,18 @@ fn is_small(request: &RangeRequest) -> bool {
     single || request.count_only || (1..=INLINE_KEYS_MAX).contains(&request.limit)
 }
 
-async fn read_only_txn(handle: &Handle, request: TxnRequest) -> Result<TxnResponse, Failure> {
+async fn read_only_txn(
+    handle: &Handle,
+    caller: &Caller,
+    request: TxnRequest,
+) -> Result<TxnResponse, Failure> {
     if !txn::is_serializable(&request) {
         handle.linearizable().await?;
     }
+    let who = handle.permitted(caller, |permit| permit.txn(&request)).await?;
     let store = handle.shared.store.clone();
     let read = tokio::task::spawn_blocking(move || txn::read_only(&store, &request)).await;
+    handle.still_permitted(&who)?;
     Ok(read.map_err(|_| Failure::from(Error::Stopped))??)
 }
 

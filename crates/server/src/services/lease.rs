@@ -1,26 +1,24 @@
-//! Lease: grant and revoke through raft, the rest answered by the leader from memory
+//! Lease: grant and revoke through raft, the rest as `leases` has it
 //! (spec grpc.md section 6).
 
 use std::pin::Pin;
 
 use api::{
-    error::{Code, Error},
     etcdserverpb::{
-        InternalRaftRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseGrantRequest,
-        LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
-        LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
-        LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, lease_server::Lease,
+        InternalRaftRequest, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest,
+        LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest,
+        LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+        lease_server::Lease,
     },
     ids::LeaseId,
 };
 use apply::{Response as Applied, quota::LEASE_COST};
 use futures_core::Stream;
-use lease::RenewError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
-use crate::{handle::Handle, status::Failure};
+use crate::{auth::Caller, handle::Handle, leases, status::Failure};
 
 /// Keep-alive answers that may wait for one stream.
 const KEEP_ALIVE_ANSWERS_MAX: usize = 16;
@@ -35,14 +33,16 @@ impl Lease for Services {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::split(request);
         self.0.check_quota(LEASE_COST).await?;
         while request.id == 0 {
             // A positive id: the sign bit is cleared.
             request.id = (self.0.ids.next() & (u64::MAX >> 1)) as i64;
         }
+        self.0.require_user(&caller).await?;
         let lease_grant = Some(request);
-        match self.0.propose(InternalRaftRequest { lease_grant, ..Default::default() }).await? {
+        let request = InternalRaftRequest { lease_grant, ..Default::default() };
+        match self.0.propose_as(&caller, request).await? {
             Applied::LeaseGrant(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -55,8 +55,11 @@ impl Lease for Services {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let lease_revoke = Some(request.into_inner());
-        match self.0.propose(InternalRaftRequest { lease_revoke, ..Default::default() }).await? {
+        let (caller, request) = Caller::split(request);
+        self.0.require_user(&caller).await?;
+        let lease_revoke = Some(request);
+        let request = InternalRaftRequest { lease_revoke, ..Default::default() };
+        match self.0.propose_as(&caller, request).await? {
             Applied::LeaseRevoke(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -69,7 +72,7 @@ impl Lease for Services {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
-        let mut requests = request.into_inner();
+        let (caller, mut requests) = Caller::split(request);
         let handle = self.0.clone();
         let (answers, stream) = tokio::sync::mpsc::channel(KEEP_ALIVE_ANSWERS_MAX);
         tokio::spawn(async move {
@@ -80,7 +83,9 @@ impl Lease for Services {
                     () = handle.progress.wait_stopping() => return,
                 };
                 let answer = match request {
-                    Ok(Some(request)) => keep_alive(&handle, request).await.map_err(Status::from),
+                    Ok(Some(request)) => {
+                        keep_alive(&handle, &caller, request).await.map_err(Status::from)
+                    }
                     Ok(None) => return,
                     Err(status) => Err(status),
                 };
@@ -97,35 +102,21 @@ impl Lease for Services {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let request = request.into_inner();
-        self.0.catch_up().await?;
-        let id = LeaseId(request.id);
-        let now = self.0.clock.now_ms();
-        let (found, keys) = {
-            let lessor = self.0.shared.lessor.lock();
-            (lessor.time_to_live(id, now), request.keys.then(|| lessor.keys(id)).flatten())
-        };
-        let (granted_ttl, ttl) = match found {
-            None => (0, -1),
-            Some(lease) => match lease.remaining_ttl {
-                Some(remaining) => (lease.granted_ttl, remaining),
-                None => return Err(Failure::from(Error::LeaderChanged).into()),
-            },
-        };
-        Ok(Response::new(LeaseTimeToLiveResponse {
-            header: Some(self.0.header(0)),
-            id: request.id,
-            ttl,
-            granted_ttl,
-            keys: keys.unwrap_or_default(),
-        }))
+        let (caller, request) = Caller::split(request);
+        let seen = self.0.may_see_lease(&caller, &request).await?;
+        let mut response = leases::time_to_live(&self.0, request).await?;
+        self.0.still_seen(seen)?;
+        response.header = Some(self.0.header(0));
+        Ok(Response::new(response))
     }
 
     async fn lease_leases(
         &self,
-        _request: Request<LeaseLeasesRequest>,
+        request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
+        let (caller, _) = Caller::split(request);
         let ids = self.0.shared.lessor.lock().leases();
+        self.0.may_list_leases(&caller, &ids).await?;
         let leases = ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(LeaseLeasesResponse { header: Some(self.0.header(0)), leases }))
     }
@@ -135,56 +126,11 @@ impl Lease for Services {
 /// gone is answered with TTL 0.
 async fn keep_alive(
     handle: &Handle,
+    caller: &Caller,
     request: LeaseKeepAliveRequest,
 ) -> Result<LeaseKeepAliveResponse, Failure> {
     let header = Some(handle.header(0));
-    let id = LeaseId(request.id);
-    let mut caught_up = false;
-    let ttl = loop {
-        let renewed = handle.shared.lessor.lock().renew(id, handle.clock.now_ms());
-        match renewed {
-            Ok(ttl) => break ttl,
-            // The grant may be committed and not applied yet: look again after that.
-            Err(RenewError::NotFound) if !caught_up => {
-                handle.catch_up().await?;
-                caught_up = true;
-            }
-            Err(RenewError::NotFound) => break 0,
-            Err(RenewError::Expired) => break wait_for_revocation(handle, id).await?,
-            Err(RenewError::Checkpointed) => clear_checkpoint(handle, id).await?,
-            Err(RenewError::NotPrimary) => return Err(not_primary()),
-        }
-    };
+    let (id, who) = (LeaseId(request.id), handle.identify(caller).await?);
+    let ttl = leases::renew(handle, id, || handle.may_renew(who.as_ref(), id)).await?;
     Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
-}
-
-/// This member does not lead, or does not know that it does: the client has to ask again.
-fn not_primary() -> Failure {
-    Failure { code: Code::Unknown, message: "not a primary lessor".into() }
-}
-
-/// A recorded remaining time would count after a change of leader: takes it off the record first.
-async fn clear_checkpoint(handle: &Handle, id: LeaseId) -> Result<(), Failure> {
-    let checkpoint = LeaseCheckpoint { id: id.0, remaining_ttl: 0 };
-    let lease_checkpoint = Some(LeaseCheckpointRequest { checkpoints: vec![checkpoint] });
-    handle.propose(InternalRaftRequest { lease_checkpoint, ..Default::default() }).await?;
-    Ok(())
-}
-
-/// An expired lease is being revoked: its keep-alive is answered when that is done, with TTL 0, or
-/// with the new TTL if the lease came back (this member lost and won the leadership).
-async fn wait_for_revocation(handle: &Handle, id: LeaseId) -> Result<i64, Failure> {
-    const POLL: std::time::Duration = std::time::Duration::from_millis(20);
-    let deadline = tokio::time::Instant::now() + handle.limits.request_timeout;
-    while tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(POLL).await;
-        let renewed = handle.shared.lessor.lock().renew(id, handle.clock.now_ms());
-        match renewed {
-            Ok(ttl) => return Ok(ttl),
-            Err(RenewError::NotFound) => return Ok(0),
-            Err(RenewError::NotPrimary) => return Err(not_primary()),
-            Err(RenewError::Expired | RenewError::Checkpointed) => {}
-        }
-    }
-    Err(Error::Timeout.into())
 }

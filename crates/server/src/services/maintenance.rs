@@ -1,6 +1,6 @@
 //! Maintenance: status, hashes, alarms, defragmentation (spec grpc.md section 8).
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use api::{
     error::Error,
@@ -9,17 +9,27 @@ use api::{
         DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest,
         HashResponse, InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
         SnapshotResponse, StatusRequest, StatusResponse, alarm_request::AlarmAction,
-        downgrade_request::DowngradeAction, maintenance_server::Maintenance,
+        maintenance_server::Maintenance,
     },
     ids::MemberId,
     version,
 };
 use apply::Response as Applied;
 use futures_core::Stream;
+use membership::Downgrade;
 use tonic::{Request, Response, Status};
 
 use super::Services;
-use crate::{driver::storage_loop, handle::Handle, status::Failure};
+use crate::{
+    auth::Caller,
+    cluster_version::{self, downgrade},
+    driver::storage_loop,
+    handle::Handle,
+    status::Failure,
+};
+
+/// A transfer of leadership has no time limit but its client's.
+const UNTIL_THE_CLIENT_LEAVES: Duration = Duration::from_secs(u32::MAX as u64);
 
 type Snapshots = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
@@ -31,14 +41,19 @@ impl Maintenance for Services {
         &self,
         request: Request<AlarmRequest>,
     ) -> Result<Response<AlarmResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::split(request);
+        match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => self.0.require_user(&caller).await?,
+            _ => self.0.require_admin(&caller).await?,
+        }
         if AlarmAction::try_from(request.action).is_err() {
             // Real etcd crashes here; nothing of it reaches raft.
             let message = format!("etcdserver: unknown alarm action {}", request.action);
             return Err(Status::invalid_argument(message));
         }
         let alarm = Some(request);
-        match self.0.propose(InternalRaftRequest { alarm, ..Default::default() }).await? {
+        let request = InternalRaftRequest { alarm, ..Default::default() };
+        match self.0.propose_as(&caller, request).await? {
             Applied::Alarm(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -49,21 +64,24 @@ impl Maintenance for Services {
 
     async fn status(
         &self,
-        _request: Request<StatusRequest>,
+        request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
+        self.0.require_user(&Caller::split(request).0).await?;
         Ok(Response::new(status(&self.0)))
     }
 
     /// Answers at once: freed pages are reused as they are, there is nothing worth a pause.
     async fn defragment(
         &self,
-        _request: Request<DefragmentRequest>,
+        request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
+        self.0.require_admin(&Caller::split(request).0).await?;
         tracing::info!("finished defragmenting: freed pages are reused without it");
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
-    async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        self.0.require_admin(&Caller::split(request).0).await?;
         let handle = self.0.clone();
         let hash = blocking(move || {
             storage_loop::flush(&handle);
@@ -78,7 +96,8 @@ impl Maintenance for Services {
         &self,
         request: Request<HashKvRequest>,
     ) -> Result<Response<HashKvResponse>, Status> {
-        let revision = request.into_inner().revision;
+        let (caller, HashKvRequest { revision }) = Caller::split(request);
+        self.0.require_admin(&caller).await?;
         let handle = self.0.clone();
         let hash = blocking(move || Ok(handle.shared.store.hash_kv(revision)?)).await?;
         Ok(Response::new(HashKvResponse {
@@ -91,16 +110,20 @@ impl Maintenance for Services {
 
     async fn snapshot(
         &self,
-        _request: Request<SnapshotRequest>,
+        request: Request<SnapshotRequest>,
     ) -> Result<Response<Snapshots>, Status> {
-        Err(Failure::not_built("Maintenance.Snapshot").into())
+        self.0.require_admin(&Caller::split(request).0).await?;
+        let messages = super::snapshot::stream(&self.0).await;
+        Ok(Response::new(Box::pin(messages)))
     }
 
     async fn move_leader(
         &self,
         request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
-        let target = MemberId(request.into_inner().target_id);
+        let (caller, request) = Caller::split(request);
+        self.0.require_admin(&caller).await?;
+        let target = MemberId(request.target_id);
         if self.0.progress.leader() != self.0.member {
             return Err(Failure::from(Error::NotLeader).into());
         }
@@ -114,9 +137,7 @@ impl Maintenance for Services {
         if !known {
             return Err(Failure::from(Error::BadLeaderTransferee).into());
         }
-        if target != self.0.member {
-            return Err(Failure::not_built("moving the leadership to another member").into());
-        }
+        self.0.transfer_leader(target, UNTIL_THE_CLIENT_LEAVES).await?;
         Ok(Response::new(MoveLeaderResponse { header: None }))
     }
 
@@ -124,10 +145,10 @@ impl Maintenance for Services {
         &self,
         request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
-        if DowngradeAction::try_from(request.into_inner().action).is_err() {
-            return Err(Status::unknown("etcdserver: unknown method"));
-        }
-        Err(Failure::not_built("downgrading a cluster").into())
+        let (caller, request) = Caller::split(request);
+        self.0.require_admin(&caller).await?;
+        let answer = downgrade::downgrade(&self.0, request).await?;
+        Ok(Response::new(answer))
     }
 }
 
@@ -146,6 +167,14 @@ fn status(handle: &Handle) -> StatusResponse {
         errors.push(Error::NoLeader.message().to_owned());
     }
     errors.extend(handle.shared.alarms.read().texts());
+    let storage_version = cluster_version::storage::version(handle)
+        .map(|version| version.to_string())
+        .unwrap_or_default();
+    let downgrade_info = {
+        let membership = handle.shared.membership.read();
+        let Downgrade { enabled, target_version } = membership.downgrade().clone();
+        DowngradeInfo { enabled, target_version }
+    };
     StatusResponse {
         header: Some(handle.header(0)),
         version: version::SERVER.to_owned(),
@@ -156,9 +185,9 @@ fn status(handle: &Handle) -> StatusResponse {
         raft_applied_index: handle.progress.applied().0,
         errors,
         db_size_in_use: in_use as i64,
-        is_learner: false,
-        storage_version: version::STORAGE.to_owned(),
+        is_learner: handle.is_learner(),
+        storage_version,
         db_size_quota: handle.limits.quota_bytes,
-        downgrade_info: Some(DowngradeInfo::default()),
+        downgrade_info: Some(downgrade_info),
     }
 }

@@ -7,6 +7,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod range_stream;
+mod snapshot;
 mod watch;
 
 use crate::handle::Handle;

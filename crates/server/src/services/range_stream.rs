@@ -13,6 +13,7 @@ use api::{
     error::Error,
     etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse},
 };
+use auth::Identity;
 use bytes::Bytes;
 use futures_core::Stream;
 use mvcc::{RangeAnswer, RangeQuery};
@@ -29,6 +30,9 @@ type Reading = Pin<Box<dyn Future<Output = Result<Step, Failure>> + Send>>;
 /// The chunks of one request.
 pub(crate) struct RangeStream {
     reading: Option<Reading>,
+    handle: Handle,
+    /// Who asked; `None` once the stream has ended.
+    who: Option<Identity>,
 }
 
 /// One chunk, and the cursor for the rest if there is one.
@@ -53,11 +57,11 @@ struct Cursor {
 
 impl RangeStream {
     /// The stream of a checked request.
-    pub(crate) fn new(handle: Handle, mut request: RangeRequest) -> RangeStream {
+    pub(crate) fn new(handle: Handle, mut request: RangeRequest, who: Identity) -> RangeStream {
         // Every negative limit means none.
         request.limit = request.limit.max(0);
         let cursor = Cursor {
-            handle,
+            handle: handle.clone(),
             request,
             pinned: 0,
             header: 0,
@@ -65,7 +69,7 @@ impl RangeStream {
             sent: 0,
             chunk_keys: FIRST_CHUNK_KEYS,
         };
-        RangeStream { reading: Some(cursor.start()) }
+        RangeStream { reading: Some(cursor.start()), handle, who: Some(who) }
     }
 }
 
@@ -73,7 +77,12 @@ impl Stream for RangeStream {
     type Item = Result<RangeStreamResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let Some(reading) = &mut self.reading else {
+            // All is sent: the client learns whether it still was allowed to see it, as in etcd.
+            let who = self.who.take();
+            let refused = who.and_then(|who| self.handle.still_permitted(&who).err());
+            return Poll::Ready(refused.map(|failure| Err(failure.into())));
+        };
         let Poll::Ready(step) = reading.as_mut().poll(cx) else { return Poll::Pending };
         match step {
             Ok(step) => {
@@ -82,7 +91,7 @@ impl Stream for RangeStream {
                 Poll::Ready(Some(Ok(RangeStreamResponse { range_response })))
             }
             Err(failure) => {
-                self.reading = None;
+                (self.reading, self.who) = (None, None);
                 Poll::Ready(Some(Err(failure.into())))
             }
         }

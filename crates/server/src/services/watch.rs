@@ -14,7 +14,8 @@ use std::{
 
 use api::{
     error::Error,
-    etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch},
+    etcdserverpb::{WatchRequest, WatchResponse, watch_request::RequestUnion, watch_server::Watch},
+    range::KeyRange,
 };
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +28,7 @@ use watch::{
 
 use super::Services;
 use crate::{
+    auth::Caller,
     driver::{
         WatchCommand,
         watch_loop::{Item, Outlet},
@@ -50,8 +52,9 @@ impl Watch for Services {
         let (outlet, items) = Outlet::new(self.0.limits.watch_stream_max);
         let (end, ended) = oneshot::channel();
         self.0.watch.push_always(WatchCommand::Open(stream, outlet.clone()));
-        let requests = request.into_inner();
-        tokio::spawn(serve(self.0.clone(), stream, requests, outlet.clone(), end));
+        let (caller, requests) = Caller::split(request);
+        let input = Input { caller, requests };
+        tokio::spawn(serve(self.0.clone(), stream, input, outlet.clone(), end));
         Ok(Response::new(Responses {
             handle: self.0.clone(),
             stream,
@@ -63,16 +66,22 @@ impl Watch for Services {
     }
 }
 
+/// The client's side of a stream, and who the client is.
+struct Input {
+    caller: Caller,
+    requests: Streaming<WatchRequest>,
+}
+
 /// Serves a stream until the client is gone or the member stops.
 async fn serve(
     handle: Handle,
     stream: StreamId,
-    requests: Streaming<WatchRequest>,
+    input: Input,
     outlet: Arc<Outlet>,
     end: oneshot::Sender<Status>,
 ) {
     let status = tokio::select! {
-        status = serve_requests(&handle, stream, requests, &outlet) => status,
+        status = serve_requests(&handle, stream, input, &outlet) => status,
         () = outlet.closed() => return,
         () = handle.progress.wait_stopping() => Failure::from(Error::Stopped).into(),
     };
@@ -84,15 +93,28 @@ async fn serve(
 async fn serve_requests(
     handle: &Handle,
     stream: StreamId,
-    mut requests: Streaming<WatchRequest>,
+    input: Input,
     outlet: &Outlet,
 ) -> Status {
+    let Input { caller, mut requests } = input;
     let mut state = StreamState::new();
     loop {
         match requests.message().await {
             Ok(Some(request)) => {
+                // The stream's credentials are judged at each watcher that it creates; watchers that
+                // are there stay when rights change, as in etcd.
+                let creates = matches!(request.request_union, Some(RequestUnion::CreateRequest(_)));
+                let who = match creates {
+                    true => handle.identify(&caller).await,
+                    false => Ok(None),
+                };
                 let revision = handle.shared.store.revision();
-                for action in state.handle(request, revision, |_| Ok(())) {
+                let permit = |range: &KeyRange| {
+                    let who = who.map_err(known)?.unwrap_or_default();
+                    let judged = handle.shared.auth.read().check_read(&who, range);
+                    judged.map_err(|refusal| known(refusal.into()))
+                };
+                for action in state.handle(request, revision, permit) {
                     execute(handle, stream, action, outlet).await;
                 }
             }
@@ -100,6 +122,13 @@ async fn serve_requests(
             Err(status) => return status,
         }
     }
+}
+
+/// The refusals that clients of watches are told; everything else is a missing permission.
+fn known(failure: Failure) -> Error {
+    let told = [Error::InvalidAuthToken, Error::AuthOldRevision, Error::UserEmpty];
+    let found = told.into_iter().find(|error| Failure::from(*error) == failure);
+    found.unwrap_or(Error::PermissionDenied)
 }
 
 /// Carries out one step, to its end.
