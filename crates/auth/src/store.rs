@@ -26,8 +26,8 @@ impl User {
     }
 
     /// The bcrypt hash of the password, as text.
-    pub fn password_hash(&self) -> &[u8] {
-        &self.record.password
+    pub fn password_hash(&self) -> Bytes {
+        self.record.password.clone()
     }
 
     /// The names of the user's roles, sorted.
