@@ -70,7 +70,8 @@ impl Inbound {
         }
     }
 
-    fn check(&self, message: &Message) -> Result<(), Rejected> {
+    /// Whether the message comes from a member and is for this one.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), Rejected> {
         let from = MemberId(message.from);
         if self.sink.is_removed(from) {
             if self.quiet.may_log() {

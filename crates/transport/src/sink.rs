@@ -8,7 +8,8 @@ use api::{
 };
 use bytes::Bytes;
 
-/// The member behind a transport. Calls come from many threads and must never block.
+/// The member behind a transport. Calls come from many threads, must never block, and must not call
+/// the transport back: it may hold a lock.
 pub trait Sink: Send + Sync + 'static {
     /// A raft message for this member, checked for that. `false` when there was no room for it, so
     /// that it is dropped and counted; raft sends again what matters.

@@ -113,11 +113,11 @@ fn message(kind: MessageType, to: MemberId) -> Vec<u8> {
 }
 
 /// A MsgSnap that has the metadata without which etcd ends itself.
-fn snapshot(to: MemberId) -> Vec<u8> {
+fn snapshot(from: u64, to: MemberId) -> Vec<u8> {
     let metadata = SnapshotMetadata { index: 1, term: 1, conf_state: None };
     let snapshot = Some(Snapshot { metadata: Some(metadata), ..Snapshot::default() });
     let r#type = MessageType::MsgSnap as i32;
-    Message { r#type, from: 0x51, to: to.0, snapshot, ..Message::default() }.encode_to_vec()
+    Message { r#type, from, to: to.0, snapshot, ..Message::default() }.encode_to_vec()
 }
 
 fn framed(message: Vec<u8>) -> Vec<u8> {
@@ -174,7 +174,7 @@ fn cases(member: MemberId) -> Vec<Case> {
     let failed = "failed to process raft message (cannot process message to mismatch member)\n";
     cases.push(
         case("snapshot: to another", "POST /raft/snapshot", 500, failed)
-            .posting(framed(snapshot(other))),
+            .posting(framed(snapshot(0x51, other))),
     );
     let cut = "failed to decode raft message (unexpected EOF)\n";
     cases.push(case("snapshot: cut", "POST /raft/snapshot", 400, cut).posting("\0\0\0"));
@@ -225,20 +225,23 @@ async fn answers_to_members_that_are_known() {
     member.sink.removed.lock().insert(MemberId(0x52));
 
     let known = case("to", "GET /raft/stream/message/51", 412, "to field mismatch\n");
-    let removed = |kind: MessageType| {
+    let of_kind = |kind: MessageType, from| {
         let r#type = kind as i32;
-        Message { r#type, from: 0x52, to: 1, ..Message::default() }.encode_to_vec()
+        Message { r#type, from, to: 1, ..Message::default() }.encode_to_vec()
     };
     let (failed, reason) = ("error processing raft message\n", "from removed member");
     let saved = format!("failed to process raft message (cannot process message {reason})\n");
+    let empty = "failed to process raft message (no snapshot in it)\n";
     for case in [
         known.with("X-Raft-To", "2"),
         case("no to", "GET /raft/stream/msgapp/51", 412, "to field mismatch\n"),
         case("gone", "GET /raft/stream/message/52", 410, "removed member\n"),
         case("post from removed", "POST /raft", 500, failed)
-            .posting(removed(MessageType::MsgHeartbeat)),
+            .posting(of_kind(MessageType::MsgHeartbeat, 0x52)),
         case("snapshot from removed", "POST /raft/snapshot", 500, &saved)
-            .posting(framed(removed(MessageType::MsgSnap))),
+            .posting(framed(snapshot(0x52, member.id))),
+        case("snapshot without one", "POST /raft/snapshot", 500, empty)
+            .posting(framed(of_kind(MessageType::MsgSnap, 0x51))),
     ] {
         let answer = case.ask(member.address, "c1", "1").await.expect(case.what);
         case.check(&answer, "c1");

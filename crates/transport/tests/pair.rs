@@ -287,3 +287,43 @@ async fn every_transfer_reports_its_end() {
     a.transport.send_snapshot(snapshot_message(&a, &b, 7), 0, body());
     assert_eq!(*a.sink.statuses.lock(), [(b.id, false); 2], "an unknown peer");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_works_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = ["127.0.0.1:2380".to_owned()];
+    let files = tls::self_signed::open(folder.path(), &hosts, 1).unwrap();
+    let start = |id| {
+        let server = tls::ServerOptions::new(&files.cert, &files.key);
+        let client =
+            tls::ClientOptions { insecure_skip_verify: true, ..tls::ClientOptions::default() };
+        let dial = std::sync::Arc::new(tls::Connector::new(client).unwrap());
+        let acceptor = tls::Acceptor::tls(server).unwrap();
+        let bind = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let with = (dial as std::sync::Arc<dyn transport::Dial>, Some(acceptor));
+        Member::start_with(MemberId(id), harness::CLUSTER, bind, harness::timing(), with)
+    };
+    let (a, b) = (start(1).await, start(2).await);
+    a.knows(&b);
+    b.knows(&a);
+    until("streams", || a.transport.has_streams(b.id) && b.transport.has_streams(a.id)).await;
+    let messages: Vec<Message> = (0..)
+        .zip([1, 100_000, 2_000_000, 10])
+        .map(|(index, size)| append(&a, &b, index, Bytes::from(database(size))))
+        .collect();
+    a.transport.send(messages.clone());
+    let body =
+        SnapshotBody::from_writer(&Handle::current(), |out| out.write_all(&database(900_000)));
+    until("all entries", || b.received().len() == 4).await;
+    assert_eq!(b.received(), messages);
+    a.transport.send_snapshot(snapshot_message(&a, &b, 5), 900_000, body);
+    until("status", || *a.sink.statuses.lock() == [(b.id, true)]).await;
+    assert!(*b.sink.saved.lock() == [(RaftIndex(5), database(900_000))]);
+    until("probes", || a.transport.stats().peer(b.id).round_trip.read().count > 1).await;
+
+    let plain = Member::start(3).await;
+    plain.transport.add_peer(b.id, &[format!("http://{}", b.address)]).unwrap();
+    plain.transport.send(vec![message(MessageType::MsgHeartbeat, &plain, &b, 0)]);
+    until("refusal", || !plain.sink.unreachable.lock().is_empty()).await;
+    assert_eq!(b.received().len(), 5);
+}

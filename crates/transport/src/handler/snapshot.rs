@@ -88,21 +88,25 @@ impl Transport {
             stats.snapshot_receive_failures.add(1);
             return Err(text(StatusCode::BAD_REQUEST, "wrong raft message type"));
         }
-        let _inflight = Inflight::begin(&stats);
-        let received = self.receive(&message, body, input).await;
-        let bytes = received.inspect_err(|_| stats.snapshot_receive_failures.add(1))?;
-        stats.received_bytes.add(bytes);
-        inbound.post(message).map_err(|error| {
+        let refused = |reason: &str| {
             tracing::warn!(
                 "local-member-id" = %inbound.member,
                 "remote-snapshot-sender-id" = %from,
-                %error,
+                error = reason,
                 "failed to process Raft message"
             );
             stats.snapshot_receive_failures.add(1);
-            let reason = format!("failed to process raft message ({error})");
+            let reason = format!("failed to process raft message ({reason})");
             text(StatusCode::INTERNAL_SERVER_ERROR, &reason)
-        })?;
+        };
+        let Some(index) = index_of(&message) else { return Err(refused("no snapshot in it")) };
+        // Not only behind the database, as in etcd: a stranger's would be saved before.
+        inbound.check(&message).map_err(|error| refused(&error.to_string()))?;
+        let _inflight = Inflight::begin(&stats);
+        let received = self.receive(&message, index, body, input).await;
+        let bytes = received.inspect_err(|_| stats.snapshot_receive_failures.add(1))?;
+        stats.received_bytes.add(bytes);
+        inbound.post(message).map_err(|error| refused(&error.to_string()))?;
         stats.snapshot_receive_success.add(1);
         stats.snapshot_receive_took.observe(started.elapsed());
         Ok(no_content())
@@ -129,15 +133,19 @@ impl Transport {
     }
 
     /// Saves the database; its size.
-    async fn receive<B>(&self, message: &Message, body: B, input: Input) -> Result<u64, Response>
+    async fn receive<B>(
+        &self,
+        message: &Message,
+        index: RaftIndex,
+        body: B,
+        input: Input,
+    ) -> Result<u64, Response>
     where
         B: hyper::body::Body + Unpin,
         B::Data: Buf,
         B::Error: std::fmt::Display,
     {
         let inbound = &self.shared.inbound;
-        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
-        let index = RaftIndex(metadata.map_or(0, |metadata| metadata.index));
         let from = MemberId(message.from);
         let started = Instant::now();
         tracing::info!(
@@ -209,6 +217,12 @@ impl Transport {
         drop(sender);
         writer.await.map_err(io::Error::other)?
     }
+}
+
+/// The index up to which the database holds everything.
+fn index_of(message: &Message) -> Option<RaftIndex> {
+    let metadata = message.snapshot.as_ref()?.metadata.as_ref()?;
+    (metadata.index > 0).then_some(RaftIndex(metadata.index))
 }
 
 /// A piece of a database on its way to the file.
