@@ -64,6 +64,11 @@ fn transcripts(peers: &Peers, oxetcd: &Path) -> Result<()> {
             .with_context(|| format!("transcript of etcdctl {release}"))?;
         println!("etcdctl {release}: {compared} invocations, same output from oxetcd and etcd 3.5");
     }
+    let ours = Server::start_with_tls(oxetcd, &["server"])?;
+    let theirs = Server::start_with_tls(&peers.etcd_35.join("etcd"), &[])?;
+    let compared = transcript::compare(&peers.etcd_35.join("etcdctl"), &ours, &theirs)
+        .context("transcript of etcdctl 3.5 with TLS")?;
+    println!("etcdctl 3.5 with TLS: {compared} invocations, same output");
     Ok(())
 }
 

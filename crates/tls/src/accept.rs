@@ -7,6 +7,7 @@ use rustls::{
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -138,7 +139,10 @@ impl Acceptor {
             }
         }
         match &self.tls {
-            None => Err(Error::TlsWithoutConfig),
+            None => {
+                linger(socket).await;
+                Err(Error::TlsWithoutConfig)
+            }
             Some(tls) => tls.accept(socket).await,
         }
     }
@@ -147,23 +151,61 @@ impl Acceptor {
 impl Tls {
     async fn accept(&self, socket: Socket) -> Result<(Stream, PeerIdentity), Error> {
         let place = self.handshakes.enter().await;
-        let shake_hands = async {
-            let config = self.config.current().await;
-            let stream = TlsAcceptor::from(config.config.clone()).accept(socket).await;
-            let stream = stream.map_err(Error::of_handshake)?;
-            let identity = identify(&stream, config.verifies_clients)?;
-            if self.check_remote_address {
-                remote::check(&identity).await?;
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(self.handshake_timeout, self.shake_hands(socket)) => {
+                accepted.unwrap_or(Err((Error::HandshakeTimeout, None)))
             }
-            Ok((Stream::Accepted(Box::new(stream)), identity))
+            () = place.evicted() => Err((Error::HandshakeTimeout, None)),
         };
-        tokio::select! {
-            accepted = tokio::time::timeout(self.handshake_timeout, shake_hands) => {
-                accepted.unwrap_or(Err(Error::HandshakeTimeout))
+        drop(place);
+        match accepted {
+            Ok(accepted) => Ok(accepted),
+            Err((error, socket)) => {
+                if let Some(socket) = socket {
+                    linger(socket).await;
+                }
+                Err(error)
             }
-            () = place.evicted() => Err(Error::HandshakeTimeout),
         }
     }
+
+    /// A refusal comes with the socket if there is something on its way to the other side.
+    async fn shake_hands(
+        &self,
+        socket: Socket,
+    ) -> Result<(Stream, PeerIdentity), (Error, Option<Socket>)> {
+        let first = socket.first_byte().await.map_err(|error| (Error::Io(error), None))?;
+        match first {
+            None => return Err((Error::Closed, None)),
+            Some(HANDSHAKE_RECORD) => {}
+            // Go says nothing to somebody who speaks another protocol.
+            Some(_) => return Err((Error::not_tls(), Some(socket))),
+        }
+        let config = self.config.current().await;
+        let accepting = TlsAcceptor::from(config.config.clone()).accept(socket);
+        let stream = match accepting.into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, socket)) => return Err((Error::of_handshake(error), Some(socket))),
+        };
+        let refused = |error| (error, None);
+        let identity = identify(&stream, config.verifies_clients).map_err(refused)?;
+        if self.check_remote_address {
+            remote::check(&identity).await.map_err(refused)?;
+        }
+        Ok((Stream::Accepted(Box::new(stream)), identity))
+    }
+}
+
+/// Lets the other side read why it is refused: closing a socket with unread bytes would take that
+/// away from it.
+async fn linger(mut socket: Socket) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const UNREAD_MAX: u64 = 64 * 1024;
+    let drain = async {
+        socket.shutdown().await?;
+        tokio::io::copy(&mut (&mut socket).take(UNREAD_MAX), &mut tokio::io::sink()).await
+    };
+    let _whatever_comes = tokio::time::timeout(PATIENCE, drain).await;
 }
 
 fn identify(

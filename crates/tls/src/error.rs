@@ -56,6 +56,12 @@ impl Error {
         Error::File(format!("{verb} {}: {}", path.display(), io_text(error)))
     }
 
+    /// The first byte is not that of a handshake.
+    pub(crate) fn not_tls() -> Error {
+        let reason = rustls::InvalidMessage::InvalidContentType;
+        Error::Handshake(rustls::Error::InvalidMessage(reason))
+    }
+
     /// What a handshake ended with.
     pub(crate) fn of_handshake(error: io::Error) -> Error {
         if error.kind() == io::ErrorKind::UnexpectedEof {

@@ -18,15 +18,32 @@ pub(crate) struct Server {
     dir: PathBuf,
     /// The client port on 127.0.0.1.
     pub(crate) port: u16,
+    /// Whether clients speak TLS, and show certificates.
+    tls: bool,
+}
+
+/// A file of certificates as kubeadm makes them.
+fn testdata(name: &str) -> String {
+    root().join("crates/tls/testdata").join(name).display().to_string()
 }
 
 impl Server {
     /// Starts `program` with `first` arguments before etcd's flags and waits until it serves.
     pub(crate) fn start(program: &Path, first: &[&str]) -> Result<Server> {
+        Server::start_as(program, first, false)
+    }
+
+    /// The same with TLS on the client port: only clients with a certificate are served.
+    pub(crate) fn start_with_tls(program: &Path, first: &[&str]) -> Result<Server> {
+        Server::start_as(program, first, true)
+    }
+
+    fn start_as(program: &Path, first: &[&str], tls: bool) -> Result<Server> {
         let (port, peer) = (free_port()?, free_port()?);
         let dir = root().join(format!("target/interop-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).context("create a folder for the member")?;
-        let client_url = format!("http://127.0.0.1:{port}");
+        let scheme = if tls { "https" } else { "http" };
+        let client_url = format!("{scheme}://127.0.0.1:{port}");
         let peer_url = format!("http://127.0.0.1:{peer}");
         let log = File::create(dir.join("log")).context("create the log file")?;
         let mut member = command(program);
@@ -34,9 +51,14 @@ impl Server {
         member.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
         member.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
         member.args(["--initial-cluster", &format!("default={peer_url}")]);
+        if tls {
+            member.args(["--cert-file", &testdata("kubeadm-server.crt")]);
+            member.args(["--key-file", &testdata("kubeadm-server.key")]);
+            member.args(["--trusted-ca-file", &testdata("bundle.crt"), "--client-cert-auth"]);
+        }
         member.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = member.spawn().with_context(|| format!("start {}", program.display()))?;
-        let server = Server { child, dir, port };
+        let server = Server { child, dir, port, tls };
         server.wait_ready()?;
         Ok(server)
     }
@@ -44,6 +66,19 @@ impl Server {
     /// The client endpoint.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What etcdctl needs to be let in.
+    pub(crate) fn etcdctl_flags(&self) -> Vec<String> {
+        if !self.tls {
+            return Vec::new();
+        }
+        let files = [
+            ("--cacert", "bundle.crt"),
+            ("--cert", "kubeadm-client.crt"),
+            ("--key", "kubeadm-client.key"),
+        ];
+        files.iter().flat_map(|(flag, name)| [flag.to_string(), testdata(name)]).collect()
     }
 
     fn wait_ready(&self) -> Result<()> {

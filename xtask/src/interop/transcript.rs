@@ -73,6 +73,7 @@ fn start(etcdctl: &Path, server: &Server, line: &str, stdin: &str) -> Result<Chi
     // Without a scheme: etcdctl 3.4 puts the scheme into :authority, which COMPAT.md tells of.
     let endpoint = format!("127.0.0.1:{}", server.port);
     invocation.env("ETCDCTL_API", "3").args(["--endpoints", &endpoint]);
+    invocation.args(server.etcdctl_flags());
     invocation.args(words(line));
     invocation.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = invocation.spawn().context("start etcdctl")?;

@@ -13,8 +13,11 @@ const FAILED: &str = "tls: failed to verify certificate: x509: ";
 #[tokio::test]
 async fn a_certificate_is_required_where_there_is_an_authority() {
     let authority = Authority::new("ca");
-    let refusal = connect(strict_server(&authority), client(&authority, None)).await.refusal();
-    assert_eq!(refusal, "tls: client didn't provide a certificate");
+    let outcome = connect(strict_server(&authority), client(&authority, None)).await;
+    assert_eq!(outcome.refusal(), "tls: client didn't provide a certificate");
+    // The client is told why, although it has sent more by then.
+    let told = outcome.opened.unwrap_err();
+    assert!(told.contains("CertificateRequired"), "{told}");
     // The file alone is enough.
     let options = ServerOptions { client_cert_auth: false, ..strict_server(&authority) };
     let refusal = connect(options, client(&authority, None)).await.refusal();

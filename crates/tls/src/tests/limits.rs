@@ -56,8 +56,10 @@ async fn the_wrong_protocol_is_told_apart() {
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
+    plain.shutdown().await.unwrap();
     let error = tls.accept(socket).await.err().unwrap().to_string();
     assert_eq!(error, "tls: first record does not look like a TLS handshake");
+    assert_eq!(plain.read(&mut [0; 1]).await.unwrap(), 0);
 
     // TLS to a listener without.
     let opening = tokio::spawn({
