@@ -12,6 +12,8 @@ use api::{
     },
     health::health_server::HealthServer,
     ids::MemberId,
+    v3electionpb::election_server::ElectionServer,
+    v3lockpb::lock_server::LockServer,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -50,6 +52,8 @@ pub(crate) struct Grpc {
     cluster: ClusterServer<Services>,
     maintenance: MaintenanceServer<Services>,
     auth: AuthServer<Services>,
+    lock: LockServer<Services>,
+    election: ElectionServer<Services>,
     health: HealthServer<Health>,
     receive_max: usize,
     handle: Handle,
@@ -75,7 +79,9 @@ impl Grpc {
             lease: server!(LeaseServer, services.clone(), limit),
             cluster: server!(ClusterServer, services.clone(), limit),
             maintenance: server!(MaintenanceServer, services.clone(), limit),
-            auth: server!(AuthServer, services, limit),
+            auth: server!(AuthServer, services.clone(), limit),
+            lock: server!(LockServer, services.clone(), limit),
+            election: server!(ElectionServer, services, limit),
             health: server!(HealthServer, Health(handle.clone()), limit),
             receive_max: limit,
             handle: handle.clone(),
@@ -129,6 +135,8 @@ impl Grpc {
             "etcdserverpb.Cluster" => self.cluster.clone().call(request).await,
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request).await,
             "etcdserverpb.Auth" => self.auth.clone().call(request).await,
+            "v3lockpb.Lock" => self.lock.clone().call(request).await,
+            "v3electionpb.Election" => self.election.clone().call(request).await,
             "grpc.health.v1.Health" => self.health.clone().call(request).await,
             _ if !path.trim_start_matches('/').contains('/') => {
                 let text = format!("malformed method name: {path:?}");

@@ -2,11 +2,14 @@
 
 mod auth;
 mod cluster;
+mod election;
 mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod range_stream;
+mod session;
 mod snapshot;
 mod watch;
 

@@ -40,6 +40,11 @@ use crate::{
 /// Numbers streams; the numbers never leave the process.
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
+/// A stream of its own for each caller.
+pub(super) fn next_stream() -> StreamId {
+    StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed))
+}
+
 #[tonic::async_trait]
 impl Watch for Services {
     type WatchStream = Responses;
@@ -48,7 +53,7 @@ impl Watch for Services {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let stream = StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed));
+        let stream = next_stream();
         let (outlet, items) = Outlet::new(self.0.limits.watch_stream_max);
         let (end, ended) = oneshot::channel();
         self.0.watch.push_always(WatchCommand::Open(stream, outlet.clone()));
