@@ -62,8 +62,8 @@ impl<'a> Replay<'a> {
             match operation.response() {
                 Some(response) if response.wrote() => replay.add_writer(i, response),
                 Some(response) => replay.readers.push((state_of(operation, response), i)),
-                None if operation.outcome == Outcome::Unknown => replay.add_open(i),
-                None => {}
+                None if operation.outcome == Outcome::Never => {}
+                None => replay.add_open(i),
             }
         }
         replay.readers.sort_unstable();

@@ -1,0 +1,112 @@
+//! The kinds of faults.
+
+use std::fmt;
+
+/// What is done to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// One member is killed and started again later.
+    Kill,
+    /// The leader is.
+    KillLeader,
+    /// More than half are.
+    KillMajority,
+    /// All are, at once.
+    KillAll,
+    /// One member is asked to end and started again later.
+    Terminate,
+    /// One member stands still for a while.
+    Pause,
+    /// The leader does.
+    PauseLeader,
+    /// More than half do.
+    PauseMajority,
+    /// One member is cut off from the others; clients still reach it.
+    Isolate,
+    /// The leader is.
+    IsolateLeader,
+    /// The members are cut into two parts.
+    Halves,
+    /// Nothing that one member sends arrives, though it hears the others.
+    Mute,
+    /// Nothing arrives at one member, though the others hear it.
+    Deaf,
+    /// The leader hears nobody and is heard.
+    DeafLeader,
+    /// Each member reaches only some of the others.
+    Ring,
+    /// One member loses its cable: neither members nor clients reach it.
+    Unplug,
+    /// Packets are late, each by its own.
+    Slow,
+    /// Packets are lost.
+    Lossy,
+    /// The leadership is moved.
+    MoveLeader,
+    /// A learner is added, promoted, and another member removed.
+    Rotate,
+    /// A member is removed, wiped and comes back as a new one.
+    Replace,
+}
+
+/// Faults of processes.
+pub const PROCESS: &[Fault] = &[
+    Fault::Kill,
+    Fault::KillLeader,
+    Fault::KillLeader,
+    Fault::KillMajority,
+    Fault::KillAll,
+    Fault::Terminate,
+    Fault::Pause,
+    Fault::PauseLeader,
+    Fault::PauseLeader,
+    Fault::PauseMajority,
+];
+
+/// Faults of the network.
+pub const NETWORK: &[Fault] = &[
+    Fault::Isolate,
+    Fault::IsolateLeader,
+    Fault::IsolateLeader,
+    Fault::Halves,
+    Fault::Mute,
+    Fault::Deaf,
+    Fault::DeafLeader,
+    Fault::Ring,
+    Fault::Unplug,
+    Fault::Slow,
+    Fault::Lossy,
+];
+
+/// Changes that an operator makes.
+pub const OPERATOR: &[Fault] =
+    &[Fault::MoveLeader, Fault::MoveLeader, Fault::Rotate, Fault::Replace];
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Fault::Kill => "kill",
+            Fault::KillLeader => "kill the leader",
+            Fault::KillMajority => "kill a majority",
+            Fault::KillAll => "kill all",
+            Fault::Terminate => "stop in order",
+            Fault::Pause => "pause",
+            Fault::PauseLeader => "pause the leader",
+            Fault::PauseMajority => "pause a majority",
+            Fault::Isolate => "isolate",
+            Fault::IsolateLeader => "isolate the leader",
+            Fault::Halves => "split in two",
+            Fault::Mute => "one way: mute",
+            Fault::Deaf => "one way: deaf",
+            Fault::DeafLeader => "one way: deaf leader",
+            Fault::Ring => "ring",
+            Fault::Unplug => "unplug",
+            Fault::Slow => "slow network",
+            Fault::Lossy => "lossy network",
+            Fault::MoveLeader => "move the leadership",
+            Fault::Rotate => "learner in, member out",
+            Fault::Replace => "wipe and replace",
+        };
+        f.pad(text)
+    }
+}
