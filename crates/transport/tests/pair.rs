@@ -291,7 +291,7 @@ async fn every_transfer_reports_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_works_over_tls() {
     let folder = tempfile::tempdir().unwrap();
-    let hosts = ["127.0.0.1:2380".to_owned()];
+    let hosts = ["127.0.0.1".to_owned()];
     let files = tls::self_signed::open(folder.path(), &hosts, 1).unwrap();
     let start = |id| {
         let server = tls::ServerOptions::new(&files.cert, &files.key);
