@@ -28,6 +28,7 @@ mod peer_client;
 mod peer_http;
 mod peers;
 mod progress;
+mod publish;
 mod read_gate;
 mod reconfig;
 mod request_id;
@@ -37,6 +38,9 @@ mod settings;
 mod signals;
 mod status;
 mod waiters;
+
+#[cfg(test)]
+mod cluster_tests;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use api::{
     etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, alarm_request::AlarmAction},
     ids::MemberId,
-    membershippb,
 };
 use rand::Rng;
 use replica::Node;
@@ -37,6 +36,7 @@ use crate::{
     peer_client::PeerClient,
     peers::{self, Peers},
     progress::Progress,
+    publish,
     read_gate::ReadGate,
     request_id::RequestIds,
     settings::Settings,
@@ -128,6 +128,12 @@ impl Member {
         })
     }
 
+    /// What services hold of this member.
+    #[cfg(test)]
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Serves clients and peers until `stop` resolves or the member is removed from the cluster,
     /// then stops in etcd's order: leadership, streams and listeners, raft, apply, store, peers.
     pub(crate) async fn serve(
@@ -153,7 +159,11 @@ impl Member {
         tasks.spawn(lease_loop::run(handle.clone()));
         tasks.spawn(auth::sweep(handle.clone()));
         monitors::spawn(&handle, &settings.monitors, &mut tasks);
-        tokio::spawn(publish(handle.clone(), settings.name.clone(), settings.client_urls.clone()));
+        tokio::spawn(publish::run(
+            handle.clone(),
+            settings.name.clone(),
+            settings.client_urls.clone(),
+        ));
         tokio::select! {
             () = stop => handle.hand_over_leadership().await,
             () = handle.progress.wait_removed() => {
@@ -341,34 +351,6 @@ fn node_loop(
         whole_until: None,
         role: replica::Role::Follower,
     })
-}
-
-/// Publishes the member's name and client URLs through raft, again and again until it is accepted;
-/// then clients are served.
-async fn publish(handle: Handle, name: String, client_urls: Vec<String>) {
-    const RETRY: Duration = Duration::from_millis(500);
-    let cluster_member_attr_set = Some(membershippb::ClusterMemberAttrSetRequest {
-        member_id: handle.member.0,
-        member_attributes: Some(membershippb::Attributes {
-            name: name.clone(),
-            client_urls: client_urls.clone(),
-        }),
-    });
-    let request = InternalRaftRequest { cluster_member_attr_set, ..Default::default() };
-    while let Err(failure) = handle.propose(request.clone()).await {
-        if handle.progress.stopping() {
-            return;
-        }
-        tracing::warn!(error = %failure.message, "failed to publish local member through raft");
-        tokio::time::sleep(RETRY).await;
-    }
-    tracing::info!(
-        "local-member-id" = %handle.member,
-        "local-member-attributes" = %format!("{{Name:{name} ClientURLs:{client_urls:?}}}"),
-        "cluster-id" = %handle.cluster,
-        "published local member to cluster through raft"
-    );
-    handle.progress.set_ready();
 }
 
 /// Proposes the NOSPACE alarm of this member.

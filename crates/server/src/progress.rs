@@ -59,7 +59,7 @@ impl Progress {
         if let Some(since) = leading_since_ms {
             self.leader_since_ms.store(since, Ordering::Release);
         }
-        self.leader.send_replace(leader.0);
+        self.leader.send_if_modified(|known| std::mem::replace(known, leader.0) != leader.0);
     }
 
     /// Waits for a leader that `wanted` accepts.

@@ -37,7 +37,9 @@ pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result
     let matched = matched.map_err(|error| anyhow!("error validating peerURLs {shown}: {error}"))?;
     let own = matched.member_by_name(&settings.name).context("the list has this member")?;
     let members: Vec<_> = matched.members().cloned().collect();
-    let limit = settings.limits.request_timeout;
+    // The cluster may be without a quorum until this member runs: its answers are not waited for as
+    // long as etcd does.
+    let limit = Duration::from_secs(1) + settings.limits.election_timeout;
     ensure!(
         client.is_compatible(&members, own.id, limit).await,
         "incompatible with current running cluster"

@@ -1,0 +1,96 @@
+//! Starts, restarts, and refusals to start.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_members_become_one_cluster() {
+    let rig = Rig::started(3).await;
+    let follower = rig.follower().await;
+    rig.put(follower, "a", "1").await;
+    rig.put(rig.leader().await, "b", "2").await;
+    rig.assert_equal().await;
+    for number in 1..=3 {
+        assert_eq!(rig.value(number, "a").as_deref(), Some("1"));
+        let membership = rig.handle(number).shared.membership.read().clone();
+        let names: Vec<_> = membership.members().map(|member| member.name.clone()).collect();
+        let mut sorted = names.clone();
+        sorted.sort();
+        assert_eq!(sorted, ["m1", "m2", "m3"]);
+        assert!(membership.members().all(|member| !member.client_urls.is_empty()));
+    }
+    persist("read on a follower", || rig.handle(follower).linearizable()).await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_back_with_what_they_had() {
+    let mut rig = Rig::started(3).await;
+    rig.put(1, "a", "1").await;
+    let follower = rig.follower().await;
+    rig.stop(follower).await;
+    for i in 0..20 {
+        rig.put(rig.leader().await, &format!("k{i}"), "while it was away").await;
+    }
+    rig.start(follower).await;
+    rig.wait_ready().await;
+    rig.assert_equal().await;
+    assert_eq!(rig.value(follower, "k19").as_deref(), Some("while it was away"));
+    for number in 1..=3 {
+        rig.stop(number).await;
+    }
+    rig.start_all().await;
+    rig.put(2, "b", "2").await;
+    rig.assert_equal().await;
+    assert_eq!(rig.value(3, "a").as_deref(), Some("1"));
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_its_data_must_not_come_back() {
+    let mut rig = Rig::started(3).await;
+    rig.stop(2).await;
+    std::fs::remove_dir_all(rig.data_dir(2)).unwrap();
+    let id = rig.handle(1).shared.membership.read().member_by_name("m2").unwrap().id;
+    let error = rig.try_start(2, rig.settings(2)).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("member {id} has already been bootstrapped"));
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_leader_hands_over() {
+    let mut rig = Rig::started(3).await;
+    let leader = rig.leader().await;
+    let term = rig.handle(leader).progress.term();
+    rig.stop(leader).await;
+    // Handed over: the others need not wait for an election timeout, and vote once.
+    let next = rig.leader().await;
+    assert_ne!(next, leader);
+    assert_eq!(rig.handle(next).progress.term().0, term.0 + 1);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_goes_on_alone_by_force() {
+    let mut rig = Rig::started(3).await;
+    rig.put(1, "a", "1").await;
+    rig.assert_equal().await;
+    let (id, cluster) = (rig.handle(2).member, rig.handle(2).cluster);
+    for number in 1..=3 {
+        rig.stop(number).await;
+    }
+    rig.config.force_new_cluster = true;
+    rig.start(2).await;
+    rig.wait_ready().await;
+    assert_eq!((rig.handle(2).member, rig.handle(2).cluster), (id, cluster));
+    rig.put(2, "b", "2").await;
+    assert_eq!(rig.value(2, "a").as_deref(), Some("1"));
+    let members: Vec<_> =
+        rig.handle(2).shared.membership.read().members().map(|member| member.id).collect();
+    assert_eq!(members, [id]);
+    rig.stop(2).await;
+    rig.config.force_new_cluster = false;
+    rig.start(2).await;
+    rig.wait_ready().await;
+    rig.put(2, "c", "3").await;
+    rig.end().await;
+}
