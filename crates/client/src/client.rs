@@ -56,7 +56,7 @@ impl Client {
         if config.endpoints.is_empty() {
             return Err(Error::NoEndpoints);
         }
-        let connector = Connector::new(&config);
+        let connector = Connector::new(&config)?;
         let balancer = Arc::new(Balancer::new(config.endpoints.clone(), connector));
         let shared = Shared { config, balancer, token: RwLock::new(None) };
         let client = Client { shared: Arc::new(shared), options: Options::default() };
@@ -153,7 +153,7 @@ impl Client {
         M: Message + Clone + Send + Sync + 'static,
         R: Message + Default + Send + 'static,
     {
-        self.check_size(message.encoded_len())?;
+        let size = message.encoded_len();
         let mut attempt = 0;
         loop {
             let endpoints = self.shared.balancer.endpoints().len();
@@ -165,6 +165,7 @@ impl Client {
                 self.bounded(sleep).await?;
             }
             let call = async {
+                self.check_size(size)?;
                 let mut grpc = self.grpc();
                 let request = self.request(message.clone());
                 let answer = grpc
@@ -284,7 +285,11 @@ impl Client {
         let credentials = &self.shared.config.credentials;
         Situation {
             policy,
-            has_password: matches!(credentials, Some(Credentials::Password { .. })),
+            has_password: matches!(
+                credentials,
+                Some(Credentials::Password { name, password })
+                    if !name.is_empty() && !password.is_empty()
+            ),
             has_token: matches!(credentials, Some(Credentials::Token(_))),
             endpoints,
         }
@@ -309,12 +314,15 @@ impl Client {
     fn log_failure(&self, method: &'static str, attempt: usize, error: &Error) {
         let text = match error {
             Error::DeadlineExceeded { connecting: Some(why) } => format!(
-                "rpc error: code = DeadlineExceeded desc = context deadline exceeded: \
-                 latest balancer error: {why}"
+                "rpc error: code = DeadlineExceeded desc = latest balancer error: \
+                 connection error: desc = \"transport: {why}\""
             ),
             error => error.rpc_text(),
         };
-        tracing::warn!(method, attempt, error = text, "retrying of unary invoker failed");
+        let endpoints = self.endpoints();
+        let target = endpoints.first().map_or("", |endpoint| endpoint.authority.as_str());
+        let target = format!("etcd-endpoints:///{target}");
+        tracing::warn!(target, method, attempt, error = text, "retrying of unary invoker failed");
     }
 }
 

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// Settings of a client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The cluster's endpoints; at least one.
     pub endpoints: Vec<Endpoint>,
@@ -52,6 +52,24 @@ pub struct Config {
     pub max_recv_bytes: usize,
     /// Who the client is, if anybody.
     pub credentials: Option<Credentials>,
+    /// What TLS connections are opened with; made by [`connector`]. Without it, `https` endpoints
+    /// must have certificates that the system trusts, and others are spoken to without TLS.
+    pub tls: Option<tls::Connector>,
+}
+
+/// A connector for gRPC over TLS, with its files read.
+pub fn connector(options: tls::ClientOptions) -> Result<tls::Connector, tls::Error> {
+    tls::Connector::new(tls::ClientOptions { protocols: vec![tls::HTTP2], ..options })
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("endpoints", &self.endpoints)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -65,6 +83,7 @@ impl Config {
             max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
             max_recv_bytes: DEFAULT_MAX_RECV_BYTES,
             credentials: None,
+            tls: None,
         }
     }
 }

@@ -1,18 +1,15 @@
 //! One connection to one endpoint: dial, then HTTP/2.
 
-use std::{io, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-};
 use tonic::body::Body;
 
 use crate::{
-    config::{Config, MIN_KEEPALIVE_TIME},
-    endpoint::{Address, Endpoint},
+    config::{Config, MIN_KEEPALIVE_TIME, connector},
+    endpoint::{Address, Endpoint, Security},
+    error::Error,
 };
 
 /// An attempt to connect is given up after this time, as gRPC libraries do.
@@ -23,10 +20,6 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Headers of a response, error texts included.
 const MAX_HEADER_BYTES: u32 = 1 << 20;
-
-/// Bytes both ways: TCP, a Unix socket, or TLS over either.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection that takes requests. Clones share it.
 #[derive(Clone)]
@@ -43,38 +36,52 @@ pub(crate) struct Connection {
 pub(crate) type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// What all connections of a client have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Connector {
     keepalive_time: Option<Duration>,
     keepalive_timeout: Duration,
+    plain: tls::Connector,
+    encrypted: Option<tls::Connector>,
+    /// TLS also where the endpoint does not ask for it.
+    prefer_encrypted: bool,
 }
 
 impl Connector {
-    /// The connector that `config` describes.
-    pub(crate) fn new(config: &Config) -> Connector {
-        Connector {
+    /// The connector that `config` describes. Fails when the system's authorities are needed and
+    /// cannot be read.
+    pub(crate) fn new(config: &Config) -> Result<Connector, Error> {
+        let options = tls::ClientOptions {
+            dial_timeout: CONNECT_TIMEOUT,
+            handshake_timeout: CONNECT_TIMEOUT,
+            ..tls::ClientOptions::default()
+        };
+        let plain = tls::Connector::plain(&options);
+        let required = |endpoint: &Endpoint| endpoint.security == Security::Required;
+        let encrypted = match &config.tls {
+            Some(connector) => Some(connector.clone()),
+            None if config.endpoints.iter().any(required) => {
+                let connector = connector(options);
+                Some(connector.map_err(|error| Error::Config(error.to_string()))?)
+            }
+            None => None,
+        };
+        Ok(Connector {
             keepalive_time: config.keepalive_time.map(|time| time.max(MIN_KEEPALIVE_TIME)),
             keepalive_timeout: config.keepalive_timeout,
-        }
+            plain,
+            encrypted,
+            prefer_encrypted: config.tls.is_some(),
+        })
     }
 
-    /// Connects; an error says which step failed, in the words of Go's network library.
+    /// Connects; an error says which step failed, in the words of Go's gRPC library.
     pub(crate) async fn connect(
         &self,
         endpoint: &Endpoint,
     ) -> Result<(Connection, Driver), String> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.try_connect(endpoint)).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("dial {}: i/o timeout", describe(endpoint))),
-        }
-    }
-
-    async fn try_connect(&self, endpoint: &Endpoint) -> Result<(Connection, Driver), String> {
         let authority = http::uri::Authority::try_from(endpoint.authority.as_str())
             .map_err(|error| format!("invalid endpoint {endpoint}: {error}"))?;
-        let io = dial(endpoint).await.map_err(|error| {
-            format!("dial {}: connect: {}", describe(endpoint), describe_io(&error))
-        })?;
+        let (stream, encrypted) = self.dial(endpoint).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -84,37 +91,61 @@ impl Connector {
             .keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout);
         let (sender, driver) = builder
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| format!("HTTP/2 handshake: {error}"))?;
-        let connection = Connection { sender, scheme: http::uri::Scheme::HTTP, authority };
-        Ok((connection, Box::pin(driver)))
+            .map_err(|error| format!("HTTP/2 handshake failed: {error}"))?;
+        let scheme = match encrypted {
+            true => http::uri::Scheme::HTTPS,
+            false => http::uri::Scheme::HTTP,
+        };
+        Ok((Connection { sender, scheme, authority }, Box::pin(driver)))
+    }
+
+    /// Opens the endpoint's socket; whether it is encrypted.
+    async fn dial(&self, endpoint: &Endpoint) -> Result<(tls::Stream, bool), String> {
+        let encrypted = match endpoint.security {
+            Security::Required => self.encrypted.as_ref(),
+            Security::Optional if self.prefer_encrypted => self.encrypted.as_ref(),
+            Security::Optional | Security::Plain => None,
+        };
+        let (connector, scheme) = match encrypted {
+            Some(connector) => (connector, tls::Scheme::Tls),
+            None if endpoint.security == Security::Required => {
+                return Err("no TLS configuration for this endpoint".to_owned());
+            }
+            None => (&self.plain, tls::Scheme::Plain),
+        };
+        let stream = match &endpoint.address {
+            Address::Tcp(address) => {
+                let (host, port) = host_port(address)?;
+                connector.connect(scheme, host, port).await
+            }
+            Address::Unix(path) => {
+                let connector = connector.with_server_name(endpoint.server_name());
+                connector.connect_unix(scheme, path).await
+            }
+        };
+        let stream = stream.map_err(|error| match error {
+            tls::Error::Dial { .. } | tls::Error::DialTimeout(_) => {
+                format!("Error while dialing: {error}")
+            }
+            error => format!("authentication handshake failed: {error}"),
+        })?;
+        Ok((stream, encrypted.is_some()))
     }
 }
 
-/// Opens the endpoint's socket.
-async fn dial(endpoint: &Endpoint) -> io::Result<Box<dyn Io>> {
-    match &endpoint.address {
-        Address::Tcp(address) => {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            Ok(Box::new(socket))
+/// Host and port of `host:port`.
+fn host_port(address: &str) -> Result<(&str, u16), String> {
+    let failed = |why: String| format!("Error while dialing: dial tcp: {why}");
+    match address.rsplit_once(':') {
+        Some((host, port)) if host.contains(':') == host.ends_with(']') => {
+            let number = port.parse();
+            number
+                .map(|port| (host, port))
+                .map_err(|_| failed(format!("lookup tcp/{port}: unknown port")))
         }
-        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        Some(_) => Err(failed(format!("address {address}: too many colons in address"))),
+        None => Err(failed(format!("address {address}: missing port in address"))),
     }
-}
-
-/// Network and address, as Go's dial errors name them.
-fn describe(endpoint: &Endpoint) -> String {
-    match &endpoint.address {
-        Address::Tcp(address) => format!("tcp {address}"),
-        Address::Unix(path) => format!("unix {}", path.display()),
-    }
-}
-
-/// The system's word for an error, as Go writes it: lower case, without the number.
-fn describe_io(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    text.to_lowercase()
 }

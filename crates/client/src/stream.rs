@@ -47,6 +47,7 @@ impl Client {
     async fn open_snapshot(&self) -> Result<Answers<SnapshotResponse>, Error> {
         let path = "/etcdserverpb.Maintenance/Snapshot";
         let mut stream = self.server_streaming(path, SnapshotRequest {}).await?;
+        tracing::info!("opened snapshot stream; downloading");
         let first = self.receive(&mut stream).await?;
         Ok(Answers { client: self.clone(), stream, first })
     }
