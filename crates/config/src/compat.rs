@@ -47,6 +47,16 @@ fn refusal(flag: &str, what: &str) -> String {
     format!("--{flag} asks for {what}, which is not built yet")
 }
 
+/// What speaking to the discovery service would need beyond plain TCP.
+pub(crate) fn discovery_tls(config: &Config) -> Option<String> {
+    let discovery = &config.discovery;
+    let asked = !discovery.insecure_transport
+        || discovery.endpoints.iter().any(|endpoint| {
+            endpoint.starts_with("https:") || endpoint.starts_with("unixs:")
+        });
+    asked.then(|| "TLS to the discovery service".to_string())
+}
+
 /// The journal as an output of the log.
 pub(crate) fn journal_asked(config: &Config) -> Option<String> {
     let journal = config.log.outputs.iter().any(|output| output == crate::log::JOURNAL);
@@ -136,7 +146,13 @@ mod tests {
             "--listen-peer-urls=https://127.0.0.1:3",
             "--listen-client-http-urls=unixs:///a",
             "--feature-gates=LeaseCheckpoint=true",
-            "--experimental-initial-corrupt-check=false",
+            "--experimental-initial-corrupt-check",
+            "--feature-gates=AllAlpha=true",
+            "--auto-compaction-retention=1",
+            "--corrupt-check-time=1h",
+            "--discovery-srv=x",
+            "--discovery-token=t",
+            "--discovery-endpoints=http://a:1",
         ];
         assert_eq!(asked(&args), [""; 0]);
     }
@@ -144,16 +160,11 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
-            ("--discovery-srv=x", "--discovery-srv asks for discovery by DNS"),
-            ("--corrupt-check-time=1h", "--corrupt-check-time asks for periodic corruption checks"),
             (
-                "--experimental-initial-corrupt-check",
-                "--feature-gates asks for the check InitialCorruptCheck",
+                "--discovery-endpoints=https://a:1",
+                "--discovery-endpoints asks for TLS to the discovery service",
             ),
-            (
-                "--feature-gates=AllAlpha=true",
-                "--feature-gates asks for the check InitialCorruptCheck",
-            ),
+            ("--discovery-cacert=x", "--discovery-cacert asks for TLS to the discovery service"),
             ("--enable-pprof", "--enable-pprof asks for profiles over HTTP"),
             (
                 "--enable-distributed-tracing",
@@ -161,10 +172,6 @@ mod tests {
             ),
             ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
             ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
-            (
-                "--auto-compaction-retention=1",
-                "--auto-compaction-retention asks for automatic compaction",
-            ),
             ("--memory-mlock", "--memory-mlock asks for locked memory"),
             ("--cors=http://a:1", "--cors asks for origins to be checked"),
             ("--host-whitelist=a", "--host-whitelist asks for Host headers to be checked"),
