@@ -24,6 +24,7 @@ mod member;
 mod members;
 mod metrics;
 mod monitors;
+mod notify;
 mod peer_client;
 mod peer_http;
 mod peers;

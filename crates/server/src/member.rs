@@ -32,7 +32,7 @@ use crate::{
     inbox::Inbox,
     listen::{Bound, Listener},
     metrics::Metrics,
-    monitors,
+    monitors, notify,
     peer_client::PeerClient,
     peers::{self, Peers},
     progress::Progress,
@@ -158,6 +158,7 @@ impl Member {
         }
         tasks.spawn(lease_loop::run(handle.clone()));
         tasks.spawn(auth::sweep(handle.clone()));
+        tasks.spawn(notify::run(handle.clone()));
         monitors::spawn(&handle, &settings.monitors, &mut tasks);
         tokio::spawn(publish::run(
             handle.clone(),
