@@ -1,9 +1,9 @@
-//! Signatures that are understood: ring's, and those over P-521.
+//! Signatures that are understood: ring's, and a few beside them (`ecdsa`).
 
 use rustls::{SignatureScheme, crypto::WebPkiSupportedAlgorithms};
 use webpki::ring;
 
-use crate::p521::{P521_SHA256, P521_SHA384, P521_SHA512};
+use crate::ecdsa::{P256_SHA512, P384_SHA512, P521_SHA256, P521_SHA384, P521_SHA512};
 
 /// The algorithms of certificates and of handshakes.
 pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
@@ -12,6 +12,8 @@ pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
         ring::ECDSA_P256_SHA384,
         ring::ECDSA_P384_SHA256,
         ring::ECDSA_P384_SHA384,
+        P256_SHA512,
+        P384_SHA512,
         P521_SHA256,
         P521_SHA384,
         P521_SHA512,
@@ -37,7 +39,7 @@ pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
             SignatureScheme::ECDSA_NISTP256_SHA256,
             &[ring::ECDSA_P256_SHA256, ring::ECDSA_P384_SHA256, P521_SHA256],
         ),
-        (SignatureScheme::ECDSA_NISTP521_SHA512, &[P521_SHA512]),
+        (SignatureScheme::ECDSA_NISTP521_SHA512, &[P521_SHA512, P384_SHA512, P256_SHA512]),
         (SignatureScheme::ED25519, &[ring::ED25519]),
         (SignatureScheme::RSA_PSS_SHA512, &[ring::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
         (SignatureScheme::RSA_PSS_SHA384, &[ring::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),

@@ -1,15 +1,17 @@
 //! Whether a certificate leads to an authority that is trusted.
 //!
-//! `webpki` decides. Two things are added so that what etcd accepts is accepted, and what it
+//! `webpki` decides. A few things are added so that what etcd accepts is accepted, and what it
 //! refuses is refused:
 //!
-//! - **Roots are looked at.** webpki takes an authority's word whatever its certificate says. Go,
-//!   hence etcd, refuses an authority that is expired, may not sign, or is made for another purpose.
+//! - **Authorities are looked at.** webpki takes a root's word whatever its certificate says, and
+//!   does not read what keys are for. Go, hence etcd, refuses a root that is expired, made for
+//!   another purpose or too far away, and any authority whose key is not for signing certificates.
+//! - **Purposes.** "Any" is one, as in Go.
 //! - **Direct signatures.** webpki does not take certificates of version 1 (which `openssl x509
-//!   -req` makes), authorities in the place of a server or client (`--auto-tls`), or the purpose
-//!   "any". Such a certificate is accepted if it is itself one of the trusted ones, or one of them
-//!   signed it directly; its dates, its purposes and its critical extensions are checked here, and
-//!   an authority that constrains names is left to webpki alone.
+//!   -req` makes) and authorities in the place of a server or client (`--auto-tls`). Such a
+//!   certificate is accepted if it is itself one of the trusted ones, or one of them signed it
+//!   directly; its dates, its purposes and its critical extensions are checked here, and an
+//!   authority that constrains names is left to webpki alone.
 
 use std::path::Path;
 
@@ -17,12 +19,15 @@ use rustls::{
     CertificateError, DistinguishedName, OtherError,
     pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject},
 };
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, anchor_from_trusted_cert,
+};
 
 use crate::{
     algorithms::ALGORITHMS,
     error::{Error, Refusal},
-    x509::{Certificate, Purpose},
+    x509::{ANY_PURPOSE, Certificate, Purpose},
 };
 
 /// The authorities that are trusted.
@@ -102,34 +107,50 @@ impl Roots {
         purpose: Purpose,
     ) -> Result<(), CertificateError> {
         let parsed = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
-        let usage = match purpose {
-            Purpose::Client => KeyUsage::client_auth(),
-            Purpose::Server => KeyUsage::server_auth(),
-        };
-        let check_root = |path: &webpki::VerifiedPath<'_>| {
-            let at = self.anchors.iter().position(|anchor| anchor == path.anchor());
-            let root = &self.certificates[at.expect("a path ends at one of the anchors given")];
-            let root = Certificate::parse(root).map_err(|_| webpki::Error::BadDer)?;
-            if !root.is_valid_at(seconds(now)) {
-                return Err(webpki::Error::InvalidCertValidity);
-            }
-            if !root.may_issue() {
-                return Err(webpki::Error::EndEntityUsedAsCa);
-            }
-            if root.serves(purpose) { Ok(()) } else { Err(webpki::Error::UnknownIssuer) }
-        };
+        let check_path = |path: &webpki::VerifiedPath<'_>| self.check_path(path, now, purpose);
         parsed
             .verify_for_usage(
                 ALGORITHMS.all,
                 &self.anchors,
                 intermediates,
                 now,
-                usage,
+                purpose,
                 None,
-                Some(&check_root),
+                Some(&check_path),
             )
             .map(|_| ())
             .map_err(certificate_error)
+    }
+
+    /// Checks what webpki leaves out of a path that it found.
+    fn check_path(
+        &self,
+        path: &webpki::VerifiedPath<'_>,
+        now: UnixTime,
+        purpose: Purpose,
+    ) -> Result<(), webpki::Error> {
+        let mut authorities = 0;
+        for authority in path.intermediate_certificates() {
+            let der = authority.der();
+            let authority = Certificate::parse(&der).map_err(|_| webpki::Error::BadDer)?;
+            if !authority.may_issue() {
+                return Err(webpki::Error::EndEntityUsedAsCa);
+            }
+            authorities += 1;
+        }
+        let at = self.anchors.iter().position(|anchor| anchor == path.anchor());
+        let root = &self.certificates[at.expect("a path ends at one of the anchors given")];
+        let root = Certificate::parse(root).map_err(|_| webpki::Error::BadDer)?;
+        if !root.is_valid_at(seconds(now)) {
+            return Err(webpki::Error::InvalidCertValidity);
+        }
+        if !root.may_issue() {
+            return Err(webpki::Error::EndEntityUsedAsCa);
+        }
+        if !root.allows_below(authorities) {
+            return Err(webpki::Error::PathLenConstraintViolated);
+        }
+        if root.serves(purpose) { Ok(()) } else { Err(webpki::Error::UnknownIssuer) }
     }
 
     fn verify_direct(&self, leaf: &CertificateDer<'_>, now: UnixTime, purpose: Purpose) -> bool {
@@ -155,6 +176,27 @@ impl Roots {
     }
 }
 
+/// Without any stated purpose a certificate serves all.
+impl ExtendedKeyUsageValidator for Purpose {
+    fn validate(&self, stated: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let (any, own) = (KeyPurposeId::new(ANY_PURPOSE), KeyPurposeId::new(self.oid()));
+        let mut present = Vec::new();
+        for purpose in stated {
+            let purpose = purpose?;
+            if purpose == any || purpose == own {
+                return Ok(());
+            }
+            present.push(purpose.to_decoded_oid());
+        }
+        if present.is_empty() {
+            return Ok(());
+        }
+        let required = KeyUsage::required_if_present(self.oid());
+        let context = RequiredEkuNotFoundContext { required, present };
+        Err(webpki::Error::RequiredEkuNotFoundContext(context))
+    }
+}
+
 /// The time as certificates give it.
 pub(crate) fn seconds(now: UnixTime) -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
@@ -168,8 +210,14 @@ fn certificate_error(error: webpki::Error) -> CertificateError {
         E::CertNotValidYet { time, not_before } => {
             CertificateError::NotValidYetContext { time, not_before }
         }
-        E::InvalidCertValidity => other(Refusal::Root("expired or not yet valid")),
-        E::EndEntityUsedAsCa => other(Refusal::Root("not authorized to sign other certificates")),
+        E::InvalidCertValidity => CertificateError::Expired,
+        E::EndEntityUsedAsCa => {
+            let text = "certificate is not authorized to sign other certificates";
+            other(Refusal::Chain(text.to_owned()))
+        }
+        E::PathLenConstraintViolated => {
+            other(Refusal::Chain("too many intermediates for path length constraint".to_owned()))
+        }
         // A namesake of the authority signed it: Go takes that for an unknown authority too.
         E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,

@@ -83,9 +83,6 @@ pub(crate) enum Refusal {
     /// Neither its common name nor its names are on the list of those allowed.
     #[error("client certificate authentication failed")]
     NotAllowed,
-    /// An authority above it is expired or not one that may sign.
-    #[error("x509: invalid root certificate: {0}")]
-    Root(&'static str),
     /// Another reason from the verification of chains.
     #[error("x509: {0}")]
     Chain(String),

@@ -15,6 +15,7 @@ mod chain;
 mod connect;
 mod crl;
 mod der;
+mod ecdsa;
 mod error;
 mod handshakes;
 mod host_name;

@@ -1,87 +1,22 @@
-//! ECDSA over P-521, which ring does not have: real etcd makes such keys for `--auto-tls` and
-//! `--peer-auto-tls`, and authorities may use them.
-//!
-//! Verification stands beside ring's algorithms in `algorithms`; signing serves keys that an etcd
-//! left behind. New keys are never of this kind.
+//! Private keys over P-521, which ring does not have: real etcd makes such keys for `--auto-tls` and
+//! `--peer-auto-tls`, and a server that finds one goes on with it. New keys are never of this kind.
 
-use p521::ecdsa::{
-    Signature, SigningKey, VerifyingKey,
-    signature::{Signer as _, hazmat::PrehashVerifier},
-};
+use p521::ecdsa::{Signature, SigningKey, VerifyingKey, signature::Signer as _};
 use rustls::{
     Error, SignatureAlgorithm, SignatureScheme,
-    pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm},
+    pki_types::AlgorithmIdentifier,
     sign::{self, Signer},
 };
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::der::{INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, constructed};
+use crate::{
+    der::{INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, constructed},
+    ecdsa::P521_KEY as KEY_ALGORITHM,
+};
 
-/// id-ecPublicKey with curve secp521r1, as the contents of an AlgorithmIdentifier.
-const KEY_ALGORITHM: &[u8] = &[
-    0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23,
-];
 /// secp521r1 (1.3.132.0.35).
 const CURVE: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 /// Bytes of a scalar of this curve.
 const SCALAR_BYTES: usize = 66;
-
-/// One hash with which such signatures are made.
-#[derive(Debug)]
-pub(crate) struct Verification {
-    signature_algorithm: &'static [u8],
-    hash: Hash,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Hash {
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-/// ecdsa-with-SHA256, -SHA384 and -SHA512 (1.2.840.10045.4.3.2 to .4).
-macro_rules! ecdsa_with {
-    ($last:literal) => {
-        &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, $last]
-    };
-}
-
-pub(crate) static P521_SHA256: &dyn SignatureVerificationAlgorithm =
-    &Verification { signature_algorithm: ecdsa_with!(0x02), hash: Hash::Sha256 };
-pub(crate) static P521_SHA384: &dyn SignatureVerificationAlgorithm =
-    &Verification { signature_algorithm: ecdsa_with!(0x03), hash: Hash::Sha384 };
-pub(crate) static P521_SHA512: &dyn SignatureVerificationAlgorithm =
-    &Verification { signature_algorithm: ecdsa_with!(0x04), hash: Hash::Sha512 };
-
-impl SignatureVerificationAlgorithm for Verification {
-    fn verify_signature(
-        &self,
-        public_key: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), InvalidSignature> {
-        let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
-        let signature = Signature::from_der(signature).map_err(|_| InvalidSignature)?;
-        // A hash shorter than the curve's order is a number with zeros in front.
-        let mut padded = [0; SCALAR_BYTES];
-        let hash: &[u8] = match self.hash {
-            Hash::Sha256 => &Sha256::digest(message),
-            Hash::Sha384 => &Sha384::digest(message),
-            Hash::Sha512 => &Sha512::digest(message),
-        };
-        padded[SCALAR_BYTES - hash.len()..].copy_from_slice(hash);
-        key.verify_prehash(&padded, &signature).map_err(|_| InvalidSignature)
-    }
-
-    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
-        AlgorithmIdentifier::from_slice(KEY_ALGORITHM)
-    }
-
-    fn signature_alg_id(&self) -> AlgorithmIdentifier {
-        AlgorithmIdentifier::from_slice(self.signature_algorithm)
-    }
-}
 
 /// A private key of this curve.
 #[derive(Clone)]

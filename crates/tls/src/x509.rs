@@ -17,7 +17,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// 2.5.29, the certificate extensions.
 const EXTENSIONS: &[u8] = &[0x55, 0x1d];
 /// 2.5.29.37.0, any purpose.
-const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+pub(crate) const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 
 /// What a certificate is shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// The object identifier of the purpose: 1.3.6.1.5.5.7.3.1 and .2.
-    fn oid(self) -> &'static [u8] {
+    pub(crate) fn oid(self) -> &'static [u8] {
         match self {
             Purpose::Server => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01],
             Purpose::Client => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02],
@@ -69,6 +69,7 @@ pub(crate) struct Certificate<'a> {
     /// Whether an extension that must be understood is not.
     pub(crate) has_unknown_critical: bool,
     is_ca: Option<bool>,
+    path_length: Option<usize>,
     may_sign: Option<bool>,
     purposes: Vec<&'a [u8]>,
 }
@@ -116,6 +117,7 @@ impl<'a> Certificate<'a> {
             constrains_names: false,
             has_unknown_critical: false,
             is_ca: None,
+            path_length: None,
             may_sign: None,
             purposes: Vec::new(),
         };
@@ -156,6 +158,11 @@ impl<'a> Certificate<'a> {
     pub(crate) fn serves(&self, purpose: Purpose) -> bool {
         self.purposes.is_empty()
             || self.purposes.iter().any(|stated| *stated == ANY_PURPOSE || *stated == purpose.oid())
+    }
+
+    /// Whether so many authorities may stand between it and a leaf.
+    pub(crate) fn allows_below(&self, authorities: usize) -> bool {
+        self.path_length.is_none_or(|most| authorities <= most)
     }
 
     /// Whether it may sign other certificates: it says so, or it is older than the way to say so.
@@ -222,7 +229,7 @@ impl<'a> Certificate<'a> {
             19 => {
                 let mut fields = Reader::new(value).inside(SEQUENCE)?;
                 self.is_ca = Some(fields.optional_bool()?);
-                fields.optional(INTEGER)?;
+                self.path_length = fields.optional(INTEGER)?.map(|i| small(i.contents));
                 fields.end()?;
             }
             30 => self.constrains_names = true,
@@ -259,6 +266,15 @@ impl<'a> Certificate<'a> {
 pub(crate) fn significant(integer: &[u8]) -> &[u8] {
     let zeros = integer.iter().take_while(|byte| **byte == 0).count();
     &integer[zeros..]
+}
+
+/// An INTEGER as a length, as large as can be if it is larger.
+fn small(integer: &[u8]) -> usize {
+    match significant(integer) {
+        [] => 0,
+        [length] => usize::from(*length),
+        _ => usize::MAX,
+    }
 }
 
 /// Whether the version, which is absent for version 1, is 3.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use rcgen::{CustomExtension, ExtendedKeyUsagePurpose as Usage, GeneralSubtree, NameConstraints};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose as Usage,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints,
+};
 
 use super::*;
-use crate::tests::authority::{Authority, Leaf, testdata, testdata_pair};
+use crate::tests::authority::{Authority, Leaf, authority_params, testdata, testdata_pair};
 
 /// 2030-01-01.
 const NOW: u64 = 1_893_456_000;
@@ -69,6 +72,41 @@ fn a_leaf_signs_nobody() {
 }
 
 #[test]
+fn authorities_must_be_meant_to_sign() {
+    let root = Authority::new("root");
+    let way = |params: CertificateParams| {
+        let middle = root.below_with(params);
+        let leaf = certificate(&middle.issue(&Leaf::named("leaf")).cert);
+        let middle = CertificateDer::from_pem_slice(middle.pem.as_bytes()).unwrap();
+        roots(&root.file()).verify(&leaf, &[middle], at(NOW), Purpose::Client).is_ok()
+    };
+    assert!(way(authority_params("middle")));
+    let mut keyless = authority_params("middle");
+    keyless.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    assert!(!way(keyless));
+    let mut any = authority_params("middle");
+    any.extended_key_usages = vec![Usage::Any];
+    assert!(way(any));
+    let mut other = authority_params("middle");
+    other.extended_key_usages = vec![Usage::ServerAuth];
+    assert!(!way(other));
+}
+
+#[test]
+fn a_root_may_be_too_far_away() {
+    let mut params = authority_params("root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let root = Authority::new("above").below_with(params);
+    let direct = certificate(&root.issue(&Leaf::named("direct")).cert);
+    assert!(is_client(&roots(&root.file()), &direct));
+    let middle = root.below("middle");
+    let leaf = certificate(&middle.issue(&Leaf::named("leaf")).cert);
+    let middle = CertificateDer::from_pem_slice(middle.pem.as_bytes()).unwrap();
+    let verified = roots(&root.file()).verify(&leaf, &[middle], at(NOW), Purpose::Client);
+    assert!(verified.is_err());
+}
+
+#[test]
 fn what_is_critical_must_be_understood() {
     let root = Authority::new("root");
     let with = |critical| {
@@ -85,7 +123,6 @@ fn what_is_critical_must_be_understood() {
 
 #[test]
 fn an_authority_that_constrains_names_is_held_to_that() {
-    // Below a constrained authority only webpki's way counts: a client of purpose "any" is refused.
     let root = Authority::new("root");
     let mut params = Authority::params(&Leaf { is_ca: true, ..Leaf::named("constrained") });
     params.name_constraints = Some(NameConstraints {
@@ -101,7 +138,11 @@ fn an_authority_that_constrains_names_is_held_to_that() {
     };
     assert!(is_client(&roots, &leaf(&["a.good.example"], Usage::ClientAuth)));
     assert!(!is_client(&roots, &leaf(&["a.bad.example"], Usage::ClientAuth)));
+    assert!(is_client(&roots, &leaf(&["a.good.example"], Usage::Any)));
     assert!(!is_client(&roots, &leaf(&["a.bad.example"], Usage::Any)));
+    // A certificate that only the direct way would take is refused.
+    let leaf = Leaf { is_ca: true, ..Leaf::named("authority") };
+    assert!(!is_client(&roots, &certificate(&constrained.issue(&leaf).cert)));
 }
 
 #[test]

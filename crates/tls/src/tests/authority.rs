@@ -37,6 +37,11 @@ pub(crate) struct Leaf {
     pub(crate) is_ca: bool,
 }
 
+/// The parameters of an authority that its name may be set in.
+pub(crate) fn authority_params(name: &'static str) -> CertificateParams {
+    authority(name, (2020, 2120))
+}
+
 impl Default for Leaf {
     /// A certificate for servers on this machine and for clients.
     fn default() -> Leaf {

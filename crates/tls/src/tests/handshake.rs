@@ -94,7 +94,7 @@ async fn chains_lead_to_the_authority() {
     let pair = expired.issue(&Leaf::named("orphan"));
     let options = ServerOptions { trusted_ca_file: Some(expired.file()), ..strict_server(&root) };
     let refusal = connect(options, client(&root, Some(&pair))).await.refusal();
-    let reason = "invalid root certificate: expired or not yet valid";
+    let reason = "certificate has expired or is not yet valid";
     assert_eq!(refusal, format!("{FAILED}{reason}"));
 }
 

@@ -25,6 +25,7 @@ async fn every_kind_of_key_serves_and_connects() {
         ("kubeadm-server", "node1"),
         ("pkcs8-client", "pkcs8"),
         ("p384-client", "p384"),
+        ("sha512-client", "sha512"),
         ("ed25519-client", "ed25519"),
         ("p521-server", "p521-server"),
         ("v1-client", "old"),

@@ -45,17 +45,24 @@ fn an_authority_may_issue_and_an_old_certificate_too() {
 
 #[test]
 fn a_changed_byte_breaks_the_signature() {
-    let (ca, old) = (der("ca-p521.crt"), der("p521-server.crt"));
-    let ca = Certificate::parse(&ca).unwrap();
     let algorithms = crate::algorithms::ALGORITHMS.all;
-    for at in [old.len() / 3, old.len() - 5] {
-        let mut changed = old.to_vec();
-        changed[at] ^= 1;
-        let signed =
-            Certificate::parse(&changed).is_ok_and(|read| read.is_signed_by(&ca, algorithms));
-        assert!(!signed, "byte {at}");
+    for (ca, leaf) in [
+        ("ca-p521.crt", "p521-server.crt"),
+        ("ca-ec.crt", "sha512-client.crt"),
+        ("ca-p384.crt", "ca-p384.crt"),
+        ("ca-rsa.crt", "v1-client.crt"),
+    ] {
+        let (ca, leaf) = (der(ca), der(leaf));
+        let ca = Certificate::parse(&ca).unwrap();
+        for at in [leaf.len() / 3, leaf.len() - 5] {
+            let mut changed = leaf.to_vec();
+            changed[at] ^= 1;
+            let signed =
+                Certificate::parse(&changed).is_ok_and(|read| read.is_signed_by(&ca, algorithms));
+            assert!(!signed, "byte {at}");
+        }
+        assert!(Certificate::parse(&leaf).unwrap().is_signed_by(&ca, algorithms));
     }
-    assert!(Certificate::parse(&old).unwrap().is_signed_by(&ca, algorithms));
 }
 
 #[test]
