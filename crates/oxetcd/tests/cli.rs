@@ -41,9 +41,19 @@ fn what_is_not_built_stops_the_start() {
 
 #[test]
 fn tools_say_that_they_are_not_built() {
-    for tool in ["ctl", "utl"] {
+    for tool in ["ctl"] {
         let output = oxetcd(&[tool, "version"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("not built yet"));
     }
+}
+
+#[test]
+fn utl_is_in_the_binary() {
+    let output = oxetcd(&["utl", "version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "etcdutl version: 3.7.1\nAPI version: 3.7\n");
+    let output = oxetcd(&["utl", "snapshot", "status"]);
+    assert_eq!(output.status.code(), Some(128));
+    assert_eq!(text(&output.stderr), "Error: snapshot status requires exactly one argument\n");
 }

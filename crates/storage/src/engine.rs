@@ -12,6 +12,7 @@
 //!   says; the other is empty, or being filled by [`Backend::replace`].
 
 mod adopt;
+mod compact;
 mod db_file;
 mod replace;
 
@@ -30,6 +31,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
 
 pub use adopt::{ADOPTED_NAME, Adopted, DB_NAME, STORE_NAME, adopt};
+pub use compact::compact;
 pub use db_file::{DbFile, Share, open_db};
 
 /// Address space is reserved in multiples of this.
