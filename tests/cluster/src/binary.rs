@@ -98,6 +98,17 @@ impl Binary {
         }
     }
 
+    /// Flags of a short log: a snapshot every `count` entries, `keep` entries before it kept for
+    /// slow followers.
+    pub fn short_log_flags(&self, count: u64, keep: u64) -> Vec<String> {
+        let old = ["3.4.", "3.5."].iter().any(|release| self.version.starts_with(release));
+        let prefix = if old { "experimental-" } else { "" };
+        vec![
+            format!("--snapshot-count={count}"),
+            format!("--{prefix}snapshot-catchup-entries={keep}"),
+        ]
+    }
+
     /// What stands before the flags on the command line.
     pub fn leading_arguments(&self) -> &'static [&'static str] {
         leading(self.kind)

@@ -115,15 +115,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// A wiped member comes back as a new one: removed, its data gone, added, started.
-    pub async fn wipe_and_replace(&mut self, slot: usize) -> Result<()> {
-        self.members[slot].kill();
-        self.remove(slot).await?;
-        self.members[slot].replace()?;
-        self.add(slot, false).await?;
-        self.members[slot].start()
-    }
-
     /// Asks running members one after the other until one answers; the last error otherwise.
     async fn anyone<T>(&self, ask: impl AsyncFn(Connection) -> Result<T, Status>) -> Result<T> {
         self.anyone_but(None, ask).await

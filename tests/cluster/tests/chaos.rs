@@ -1,0 +1,45 @@
+//! A short run of chaos. The long ones are run by hand: `cargo run -p cluster --bin chaos`.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use cluster::{
+    binary::Binary,
+    chaos::{self, plant},
+    load,
+    network::Network,
+};
+use rand::{SeedableRng, rngs::SmallRng};
+
+#[test]
+fn faults_are_survived_and_planted_ones_are_found() -> Result<()> {
+    let wired = match Network::wired_is_impossible() {
+        None => true,
+        Some(why) => {
+            eprintln!("without faults of the network: no network namespaces: {why}");
+            false
+        }
+    };
+    let plan = chaos::Plan {
+        members: 3,
+        binaries: vec![Binary::under_test()?],
+        duration: Duration::from_secs(20),
+        seed: 5,
+        wired,
+        load: load::Plan { rate: 200, ..load::Plan::default() },
+        flags: Vec::new(),
+        directory: None,
+        verbose: true,
+    };
+    let summary = chaos::run(&plan)?;
+    println!("{summary}");
+    ensure!(summary.is_ok(), "{summary}");
+    for &what in plant::ALL {
+        let mut history = summary.history.clone();
+        let planted = plant::plant(what, &mut history, &mut SmallRng::seed_from_u64(1));
+        ensure!(planted, "the history is too short for {what:?}");
+        let report = checker::check(&mut history, summary.options);
+        ensure!(report.violations().next().is_some(), "{what:?} was not found: {report}");
+    }
+    Ok(())
+}
