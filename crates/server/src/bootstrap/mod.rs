@@ -108,7 +108,8 @@ fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(backend.context("failed to open the store")?))
 }
 
-/// Makes a directory that only its owner may enter, as etcd does.
+/// Makes a directory that only its owner may enter, as etcd does, and whose name a power loss does not
+/// take: a log that others rely on must not begin anew.
 fn private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new()
@@ -116,6 +117,10 @@ fn private_dir(dir: &Path) -> Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot create directory {}", dir.display()))?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))
+        .and_then(|parent| parent.sync_all())
+        .with_context(|| format!("cannot sync the directory above {}", dir.display()))?;
     let mode = fs::metadata(dir).context("read a directory's mode")?.permissions().mode() & 0o777;
     if mode != 0o700 {
         tracing::warn!(
