@@ -15,6 +15,7 @@
 //! `OXETCD_REFERENCE_ETCD` the real etcd (without it: the one under `~/.cache/etcd-peers/3.5`). An
 //! executable whose name holds `oxetcd` is started with the word `server`.
 
+pub mod authentication;
 pub mod client;
 pub mod differential;
 pub mod durability;

@@ -204,11 +204,15 @@ impl Member {
                 self.child = None;
                 bail!("the server ended at start with {status}\n{}", self.log_tail());
             }
-            if let Ok(mut client) = Client::connect(&self.client_url()).await
-                && let Ok(status) = client.status().await
-                && status.leader != 0
-            {
-                return Ok(());
+            if let Ok(mut client) = Client::connect(&self.client_url()).await {
+                match client.status().await {
+                    Ok(status) if status.leader != 0 => return Ok(()),
+                    // Authentication is on: the member has a leader, or it could not tell us so.
+                    Err(refused) if refused.message().ends_with("user name is empty") => {
+                        return Ok(());
+                    }
+                    _ => {}
+                }
             }
             tokio::time::sleep(POLL).await;
         }

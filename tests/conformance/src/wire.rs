@@ -10,10 +10,19 @@ use tonic::{
 
 /// Sends `body` as the single message of a unary call to `path` (`/package.Service/Method`).
 pub async fn unary(channel: Channel, path: &str, body: Bytes) -> Result<Bytes, Status> {
+    unary_with(channel, path, Request::new(body)).await
+}
+
+/// The same for a body with metadata.
+pub async fn unary_with(
+    channel: Channel,
+    path: &str,
+    request: Request<Bytes>,
+) -> Result<Bytes, Status> {
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(usize::MAX);
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let path = PathAndQuery::try_from(path).expect("the caller gives a path");
-    let answer = grpc.unary(Request::new(body), path, Plain).await?;
+    let answer = grpc.unary(request, path, Plain).await?;
     Ok(answer.into_inner())
 }
 
@@ -24,10 +33,19 @@ pub async fn streaming(
     path: &str,
     bodies: Vec<Bytes>,
 ) -> Result<Option<Bytes>, Status> {
+    streaming_with(channel, path, Request::new(bodies)).await
+}
+
+/// The same for bodies with metadata.
+pub async fn streaming_with(
+    channel: Channel,
+    path: &str,
+    request: Request<Vec<Bytes>>,
+) -> Result<Option<Bytes>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let path = PathAndQuery::try_from(path).expect("the caller gives a path");
-    let messages = Request::new(tokio_stream::iter(bodies));
+    let messages = request.map(tokio_stream::iter);
     grpc.streaming(messages, path, Plain).await?.into_inner().message().await
 }
 
