@@ -12,13 +12,16 @@ use api::{
     leasepb::{LeaseInternalRequest, LeaseInternalResponse},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use prost::Message;
-use tonic::body::Body;
+use tonic::{body::Body, metadata::MetadataMap};
 
 use crate::{
+    auth::Caller,
     corruption,
     handle::Handle,
     http::plain::{go_error, method_not_allowed, reply, version_json},
@@ -56,7 +59,7 @@ pub(crate) async fn route(handle: &Handle, request: Request<Incoming>) -> Respon
         }
         _ => match path.strip_prefix(PROMOTE) {
             Some(_) if request.method() != Method::POST => method_not_allowed("POST"),
-            Some(id) => promote(handle, &id.to_owned(), request.headers()).await,
+            Some(id) => promote(handle, id, request.headers()).await,
             None => go_error(StatusCode::NOT_FOUND, "404 page not found"),
         },
     }
@@ -92,7 +95,11 @@ async fn promote(handle: &Handle, id: &str, headers: &HeaderMap) -> Response<Bod
         return with_cluster(handle, go_error(StatusCode::NOT_FOUND, &text));
     };
     let token = headers.get(header::AUTHORIZATION);
-    let response = match members::promote(handle, id, token).await {
+    let promoted = async {
+        handle.require_admin(&caller(token)).await?;
+        members::promote(handle, id, token).await
+    };
+    let response = match promoted.await {
         Ok(members) => reply(StatusCode::OK, JSON, members_json(&members)),
         Err(failure) => {
             let error = &failure.message;
@@ -101,6 +108,12 @@ async fn promote(handle: &Handle, id: &str, headers: &HeaderMap) -> Response<Bod
         }
     };
     with_cluster(handle, response)
+}
+
+/// Who asked the member that passed this on.
+fn caller(token: Option<&HeaderValue>) -> Caller {
+    let headers = token.map(|token| (HeaderName::from_static("token"), token.clone()));
+    Caller::new(&MetadataMap::from_headers(headers.into_iter().collect()), &Extensions::new())
 }
 
 /// What the member that passed a promotion on can tell apart; everything else it tries again.

@@ -74,7 +74,8 @@ pub(super) fn compaction(leader: MemberId, own: HashKv, peers: &[PeerHash]) -> C
     if by_hash.len() == 1 {
         return Compared::Equal { all: compared == peers.len() };
     }
-    let quorum = (peers.len() + 1) / 2 + 1;
+    let members = peers.len() + 1;
+    let quorum = members / 2 + 1;
     let majority = by_hash.iter().find(|(_, members)| members.len() >= quorum).map(|(h, _)| *h);
     let corrupt = match majority {
         None => vec![MemberId(0)],

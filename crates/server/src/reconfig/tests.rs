@@ -77,9 +77,11 @@ fn growing_needs_connections_that_have_lasted() {
         });
     }
     // Learners do not count as connections.
+    let with_learner = cluster(2, 0, 1);
     with(&[(3, LONG)], |links| {
-        assert_eq!(may_add(&cluster(2, 0, 1), &voter(), links), Ok(()));
+        assert_eq!(may_add(&with_learner, &voter(), links), Err(Error::UnhealthyCluster));
     });
+    with(&[(2, LONG)], |links| assert_eq!(may_add(&with_learner, &voter(), links), Ok(())));
 }
 
 #[test]
