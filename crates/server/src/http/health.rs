@@ -106,7 +106,7 @@ async fn run_checks(
         }
     }
     if failed {
-        return go_error(StatusCode::SERVICE_UNAVAILABLE, lines.trim_end());
+        return go_error(StatusCode::SERVICE_UNAVAILABLE, &lines);
     }
     let verbose = query.iter().any(|(key, _)| *key == "verbose");
     let body = if verbose { format!("{lines}ok\n") } else { "ok\n".to_owned() };
