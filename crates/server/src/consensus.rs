@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use api::{
     error::{Code, Error},
     ids::MemberId,
-    raftpb::ConfChange,
+    raftpb::{ConfChange, ConfChangeType},
 };
 use apply::Response;
 use membership::Member;
@@ -28,7 +28,7 @@ pub(crate) struct Inspection {
 
 impl Handle {
     /// Takes a change of members through raft and returns the members after it. The change's id is
-    /// set here.
+    /// set here. A leader that is to be removed hands over first.
     pub(crate) async fn propose_conf_change(
         &self,
         mut change: ConfChange,
@@ -37,7 +37,14 @@ impl Handle {
             return Err(Error::Stopped.into());
         }
         change.id = self.ids.next();
+        if change.r#type() == ConfChangeType::ConfChangeRemoveNode
+            && change.node_id == self.member.0
+        {
+            // Otherwise the others would miss their leader for an election timeout.
+            self.hand_over_leadership().await;
+        }
         let began_ms = self.clock.now_ms();
+        let had_leader = self.progress.leader() != MemberId(0);
         let mut wait = self.waiters.register(change.id);
         self.node.push_always(NodeEvent::ProposeConfChange { change });
         match timeout(self.limits.request_timeout, wait.result()).await {
@@ -49,7 +56,7 @@ impl Handle {
             Ok(None) => Err(Error::Stopped.into()),
             Err(_) => {
                 self.metrics.proposals_failed.inc();
-                Err(self.timed_out(began_ms))
+                Err(self.timed_out(began_ms, had_leader))
             }
         }
     }

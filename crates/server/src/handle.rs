@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) snapshots: Arc<Semaphore>,
     /// `member/snap` in the data dir.
     pub(crate) snap_dir: PathBuf,
+    /// Where the log and the files of snapshots are.
+    pub(crate) fs: Arc<dyn vfs::Fs>,
     /// Where work that threads of the driver hand off runs.
     pub(crate) tasks: tokio::runtime::Handle,
 }
@@ -125,6 +127,7 @@ impl Handle {
         let mut data = Vec::with_capacity(size);
         request.encode(&mut data).expect("a vector grows");
         let began_ms = self.clock.now_ms();
+        let had_leader = self.progress.leader() != MemberId(0);
         let mut wait = self.waiters.register(id);
         // Counted before the push, and until this future ends or is dropped by its client.
         let _pending = Pending::new(&self.metrics.proposals_pending);
@@ -140,7 +143,7 @@ impl Handle {
             Ok(None) => Err(Error::Stopped.into()),
             Err(_) => {
                 self.metrics.proposals_failed.inc();
-                Err(self.timed_out(began_ms))
+                Err(self.timed_out(began_ms, had_leader))
             }
         }
     }
@@ -159,9 +162,10 @@ impl Handle {
         Ok(())
     }
 
-    /// The failure of a proposal whose time has passed (raft-server.md section 2).
-    pub(crate) fn timed_out(&self, began_ms: u64) -> Failure {
-        if self.progress.leader() == MemberId(0) {
+    /// The failure of a proposal whose time has passed (raft-server.md section 2). One that never
+    /// met a leader has not been proposed at all.
+    pub(crate) fn timed_out(&self, began_ms: u64, had_leader: bool) -> Failure {
+        if !had_leader && self.progress.leader() == MemberId(0) {
             return Failure::DEADLINE;
         }
         let grace_ms = 2 * self.limits.election_timeout.as_millis() as u64;
@@ -169,7 +173,7 @@ impl Handle {
         if since != 0 && began_ms < since && since - began_ms < grace_ms {
             return Error::TimeoutDueToLeaderFail.into();
         }
-        if self.was_cut_off_since(began_ms) {
+        if self.progress.leader() != MemberId(0) && self.was_cut_off_since(began_ms) {
             return Error::TimeoutDueToConnectionLost.into();
         }
         Error::Timeout.into()

@@ -245,6 +245,7 @@ fn handle(
         network: Peers::default(),
         snapshots: Arc::new(Semaphore::new(settings.limits.snapshot_streams_max)),
         snap_dir: settings.data_dir.join("member/snap"),
+        fs: settings.fs.clone(),
         tasks: tokio::runtime::Handle::current(),
     }))
 }
@@ -351,6 +352,8 @@ fn node_loop(
         disk: DiskWatch::new(settings.limits.election_timeout),
         whole_until: None,
         role: replica::Role::Follower,
+        restored: api::ids::RaftIndex(0),
+        ticked_at: None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! The Prometheus series of a member, with etcd's names (spec metrics.md). The only file that names
-//! them; what lower layers count is read from their `stats` when a scrape comes.
+//! them, with `network`; what lower layers count is read from their `stats` when a scrape comes.
+
+mod network;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -19,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) proposals_failed: IntCounter,
     pub(crate) leader_changes: IntCounter,
     pub(crate) slow_applies: IntCounter,
+    pub(crate) heartbeats_late: IntCounter,
+    pub(crate) snapshots_applying: IntGauge,
     pub(crate) read_indexes_failed: IntCounter,
     pub(crate) read_indexes_slow: IntCounter,
     pub(crate) wal_fsync: Histogram,
@@ -127,6 +131,16 @@ impl Metrics {
                 "etcd_server_leader_changes_seen_total",
                 "Times that this member saw the leader change.",
             ),
+            heartbeats_late: counter(
+                &r,
+                "etcd_server_heartbeat_send_failures_total",
+                "Heartbeats of this leader that were sent too late.",
+            ),
+            snapshots_applying: gauge(
+                &r,
+                "etcd_server_snapshot_apply_in_progress_total",
+                "1 while a snapshot of the leader is installed.",
+            ),
             read_indexes_failed: counter(
                 &r,
                 "etcd_server_read_indexes_failed_total",
@@ -196,6 +210,7 @@ impl Metrics {
         self.gauges.refresh(handle);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("a vector grows");
+        text.extend_from_slice(network::text(handle).as_bytes());
         text
     }
 }

@@ -1,6 +1,6 @@
 //! What the server needs of the configuration, in its own terms.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use config::Config;
 
@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) peer_stalled: Duration,
     /// The certificates of listeners and connections.
     pub(crate) security: Security,
+    /// Where the log is: the operating system's files, but for tests.
+    pub(crate) fs: Arc<dyn vfs::Fs>,
     /// What flags, environment or file said.
     pub(crate) config: Config,
 }
@@ -91,6 +93,7 @@ impl Settings {
             limits: limits(config),
             peer_stalled: config.raft_read_timeout.max(config.raft_write_timeout).to_std(),
             security: Security::open(config)?,
+            fs: Arc::new(vfs::os::OsFs),
             config: config.clone(),
         })
     }
@@ -99,6 +102,7 @@ impl Settings {
 fn monitor_settings(config: &Config) -> anyhow::Result<MonitorSettings> {
     let compactions = config.feature_gates.enabled("CompactHashCheck");
     Ok(MonitorSettings {
+        version_check: Duration::from_secs(4),
         downgrade_check: config.downgrade_check_time.to_std(),
         corrupt_check: config.corrupt_check_time.to_std(),
         compaction_check: compactions.then(|| config.compact_hash_check_time.to_std()),

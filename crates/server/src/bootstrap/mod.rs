@@ -21,7 +21,6 @@ use storage::{
     Backend,
     engine::{self, LmdbBackend, LmdbOptions},
 };
-use vfs::os::OsFs;
 use wal::Wal;
 
 use crate::{peer_client::PeerClient, peers, settings::Settings};
@@ -62,7 +61,7 @@ pub(crate) async fn open(settings: &Settings, client: &PeerClient) -> Result<Par
     }
     peers::remove_temporary(&snap_dir).context("failed to remove temporary files")?;
     let backend = open_store(&snap_dir)?;
-    let fs: Arc<dyn vfs::Fs> = Arc::new(OsFs);
+    let fs = settings.fs.clone();
     if Wal::exists(&*fs, &settings.wal_dir).context("failed to look for the WAL")? {
         if !settings.config.discovery.endpoints.is_empty() {
             tracing::warn!(

@@ -1,5 +1,8 @@
 //! Clusters of members in one process: real threads, sockets and files, no clients but the handle.
 
+mod asked;
+mod corrupt;
+mod disk;
 mod failures;
 mod membership;
 mod snapshots;
@@ -40,6 +43,8 @@ struct Rig {
     members: Vec<Option<Running>>,
     /// What all members are started with.
     config: Config,
+    /// The client port of each member, where clients are served.
+    client_ports: Vec<u16>,
 }
 
 /// Ports that were free a moment ago.
@@ -100,7 +105,19 @@ impl Rig {
             ports: free_ports(size),
             members: (0..size).map(|_| None).collect(),
             config,
+            client_ports: Vec::new(),
         }
+    }
+
+    /// The same, where members will serve clients.
+    fn serving(size: usize) -> Rig {
+        let mut rig = Rig::new(size);
+        rig.client_ports = free_ports(size);
+        rig
+    }
+
+    fn client_url(&self, number: usize) -> String {
+        format!("http://127.0.0.1:{}", self.client_ports[number - 1])
     }
 
     /// A rig whose members have all started as one new cluster.
@@ -151,6 +168,9 @@ impl Rig {
         config.initial_cluster_state = state.into();
         config.listen_peer_urls.set(&url, "").unwrap();
         config.initial_advertise_peer_urls.set(&url, "").unwrap();
+        if !self.client_ports.is_empty() {
+            config.listen_client_urls.set(&self.client_url(number), "").unwrap();
+        }
         Settings::new(&config).unwrap()
     }
 
@@ -161,11 +181,15 @@ impl Rig {
     async fn try_start(&mut self, number: usize, settings: Settings) -> anyhow::Result<()> {
         assert!(self.members[number - 1].is_none(), "member {number} runs already");
         let peer = listen::bind_peers(&settings.config, &settings.security).await?;
+        let clients = match self.client_ports.is_empty() {
+            true => Vec::new(),
+            false => listen::bind_clients(&settings.config, &settings.security).await?,
+        };
         let member = Member::start(&settings).await?;
         let handle = member.handle();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let listeners = Listeners { clients: Vec::new(), peer };
+            let listeners = Listeners { clients, peer };
             let stop = async { drop(stopped.await) };
             member.serve(&settings, listeners, stop).await;
         });

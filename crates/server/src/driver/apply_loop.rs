@@ -142,6 +142,7 @@ impl ApplyLoop {
             "incoming-leader-snapshot-term" = metadata.term,
             "applying snapshot"
         );
+        handle.metrics.snapshots_applying.inc();
         let (done, replaced) = mpsc::channel();
         self.outlets.storage.push_always(StorageEvent::Restore { at, done });
         let attachments = replaced.recv().expect("the storage thread outlives this one");
@@ -155,6 +156,7 @@ impl ApplyLoop {
         handle.progress.set_applied(at.0);
         handle.node.push_quietly(NodeEvent::Applied { index: at.0 });
         handle.watch.push_always(WatchCommand::Lagged);
+        handle.metrics.snapshots_applying.dec();
         tracing::info!("applied-index" = at.0.0, "applied snapshot");
     }
 

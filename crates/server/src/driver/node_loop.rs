@@ -37,12 +37,16 @@ pub(crate) struct NodeLoop {
     pub(crate) applied: RaftIndex,
     /// A snapshot that the log is to record once the store has it.
     pub(crate) cut: Option<Box<raftpb::Snapshot>>,
+    /// The index of the last snapshot of the leader.
+    pub(crate) restored: RaftIndex,
     /// Whether the disk of the log answers.
     pub(crate) disk: DiskWatch,
     /// Until when the log in memory stays whole: a member has just been sent the store.
     pub(crate) whole_until: Option<Instant>,
     /// The own role, as last heard.
     pub(crate) role: Role,
+    /// When raft ticked last.
+    pub(crate) ticked_at: Option<Instant>,
 }
 
 /// How long a member that was sent the store may take to install it before the entries after it are
@@ -118,8 +122,25 @@ impl NodeLoop {
             }
             Verdict::HandOver | Verdict::Waiting | Verdict::Silent => return,
         }
+        self.watch_heartbeats(handle, now, leads);
         self.node.handle(Input::Tick, now_ms, outputs);
         handle.signals.ticked(now_ms);
+    }
+
+    /// A leader whose heartbeats are late may be deposed: that is worth a warning.
+    fn watch_heartbeats(&mut self, handle: &Handle, now: Instant, leads: bool) {
+        let last = self.ticked_at.replace(now).filter(|_| leads);
+        let late = last.and_then(|last| (now - last).checked_sub(2 * self.tick));
+        if let Some(exceeded) = late {
+            handle.metrics.heartbeats_late.inc();
+            tracing::warn!(
+                "heartbeat-interval" = ?self.tick,
+                "expected-duration" = ?(2 * self.tick),
+                "exceeded-duration" = ?exceeded,
+                "leader failed to send out heartbeat on time; took too long, leader is overloaded \
+                 likely from slow disk"
+            );
+        }
     }
 
     fn handle(
@@ -162,7 +183,11 @@ impl NodeLoop {
                 return;
             }
             NodeEvent::Cut(snapshot) => {
-                self.cut = Some(snapshot);
+                // One from before a snapshot of the leader is history.
+                let index = snapshot.metadata.as_ref().map_or(0, |metadata| metadata.index);
+                if index > self.restored.0 {
+                    self.cut = Some(snapshot);
+                }
                 return;
             }
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
@@ -230,6 +255,7 @@ impl NodeLoop {
         self.conf_state = metadata.conf_state.unwrap_or_default();
         self.conf_index = index;
         self.memory_index = index;
+        self.restored = index;
         self.cut = None;
         handle.progress.set_committed(index);
         let snapshot = Box::new(snapshot);

@@ -162,7 +162,7 @@ fn index_of(snapshot: &Snapshot) -> RaftIndex {
 
 /// First the `.snap` file, then the record of the log that makes it count.
 fn save_snapshot(handle: &Handle, wal: &mut Wal, snapshot: &Snapshot) {
-    if let Err(error) = wal::snap::save(&vfs::os::OsFs, &handle.snap_dir, snapshot) {
+    if let Err(error) = wal::snap::save(&*handle.fs, &handle.snap_dir, snapshot) {
         fatal("failed to write a snapshot file", &error);
     }
     let metadata = snapshot.metadata.clone().unwrap_or_default();
