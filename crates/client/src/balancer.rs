@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use crate::{
-    connect::{Connection, Connector},
+    connect::{Connection, Connector, cause},
     endpoint::Endpoint,
     retry::jitter,
 };
@@ -179,8 +179,8 @@ async fn maintain(shared: Weak<Shared>, id: u64, endpoint: Endpoint, connector: 
                     continue;
                 }
                 match end {
-                    Ok(()) => format!("connection to {endpoint} was closed"),
-                    Err(error) => format!("connection to {endpoint} failed: {error}"),
+                    Ok(()) => "error reading from server: EOF".to_owned(),
+                    Err(error) => format!("error reading from server: {}", cause(&error)),
                 }
             }
             Err(failure) => failure,

@@ -13,7 +13,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tonic::{Code, Status, body::Body};
 use tower_service::Service;
 
-use crate::balancer::Balancer;
+use crate::{balancer::Balancer, connect::cause};
 
 /// A handle on the balanced connections; cheap to clone.
 #[derive(Clone)]
@@ -98,18 +98,18 @@ impl hyper::body::Body for ResponseBody {
 /// What a failed connection or a reset stream means: the codes of the gRPC specification for
 /// HTTP/2 error codes, Unavailable for everything else.
 fn status(error: &hyper::Error) -> Status {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
+    let mut source = error.source();
+    while let Some(inner) = source {
         if let Some(h2) = inner.downcast_ref::<h2::Error>() {
             return of_h2(h2);
         }
-        cause = inner.source();
+        source = inner.source();
     }
-    Status::unavailable(format!("error reading from server: {error}"))
+    Status::unavailable(format!("error reading from server: {}", cause(error)))
 }
 
 fn of_h2(error: &h2::Error) -> Status {
-    let text = format!("error reading from server: {error}");
+    let text = format!("error reading from server: {}", cause(error));
     if !error.is_reset() {
         return Status::unavailable(text);
     }

@@ -315,7 +315,7 @@ impl Client {
         let text = match error {
             Error::DeadlineExceeded { connecting: Some(why) } => format!(
                 "rpc error: code = DeadlineExceeded desc = latest balancer error: \
-                 connection error: desc = \"transport: {why}\""
+                 connection error: desc = \"{why}\""
             ),
             error => error.rpc_text(),
         };

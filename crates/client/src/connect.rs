@@ -1,9 +1,18 @@
 //! One connection to one endpoint: dial, then HTTP/2.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
 use tonic::body::Body;
 
 use crate::{
@@ -82,6 +91,7 @@ impl Connector {
         let authority = http::uri::Authority::try_from(endpoint.authority.as_str())
             .map_err(|error| format!("invalid endpoint {endpoint}: {error}"))?;
         let (stream, encrypted) = self.dial(endpoint).await?;
+        let (stream, first_byte) = Preface::new(stream);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -93,12 +103,26 @@ impl Connector {
         let (sender, driver) = builder
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| format!("HTTP/2 handshake failed: {error}"))?;
+            .map_err(|error| format!("transport: {}", cause(&error)))?;
+        // Only a server that has spoken counts: one that refuses a certificate, or that speaks
+        // another protocol, must not be handed requests.
+        let mut driver: Driver = Box::pin(driver);
+        tokio::select! {
+            biased;
+            end = &mut driver => {
+                let why = end.err().map_or_else(|| "EOF".to_owned(), |error| cause(&error));
+                return Err(format!("{PREFACE}: {why}"));
+            }
+            spoken = first_byte => spoken.map_err(|_| format!("{PREFACE}: EOF"))?,
+            () = tokio::time::sleep(CONNECT_TIMEOUT) => {
+                return Err(format!("{PREFACE}: i/o timeout"));
+            }
+        }
         let scheme = match encrypted {
             true => http::uri::Scheme::HTTPS,
             false => http::uri::Scheme::HTTP,
         };
-        Ok((Connection { sender, scheme, authority }, Box::pin(driver)))
+        Ok((Connection { sender, scheme, authority }, driver))
     }
 
     /// Opens the endpoint's socket; whether it is encrypted.
@@ -127,17 +151,90 @@ impl Connector {
         };
         let stream = stream.map_err(|error| match error {
             tls::Error::Dial { .. } | tls::Error::DialTimeout(_) => {
-                format!("Error while dialing: {error}")
+                format!("transport: Error while dialing: {error}")
             }
-            error => format!("authentication handshake failed: {error}"),
+            error => format!("transport: authentication handshake failed: {error}"),
         })?;
         Ok((stream, encrypted.is_some()))
     }
 }
 
+/// What a connection ends with before the server has spoken.
+const PREFACE: &str = "error reading server preface";
+
+/// The innermost reason of an error.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// A stream that tells when the server sends its first byte.
+struct Preface {
+    stream: tls::Stream,
+    first_byte: Option<oneshot::Sender<()>>,
+}
+
+impl Preface {
+    fn new(stream: tls::Stream) -> (Preface, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Preface { stream, first_byte: Some(sender) }, receiver)
+    }
+}
+
+impl AsyncRead for Preface {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before
+            && let Some(sender) = self.first_byte.take()
+        {
+            // Nobody waits when the attempt was given up.
+            let _ = sender.send(());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Preface {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// Host and port of `host:port`.
 fn host_port(address: &str) -> Result<(&str, u16), String> {
-    let failed = |why: String| format!("Error while dialing: dial tcp: {why}");
+    let failed = |why: String| format!("transport: Error while dialing: dial tcp: {why}");
     match address.rsplit_once(':') {
         Some((host, port)) if host.contains(':') == host.ends_with(']') => {
             let number = port.parse();

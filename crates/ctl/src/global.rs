@@ -161,8 +161,19 @@ impl Secure {
 }
 
 impl Secure {
-    /// What TLS connections are opened with; none when nothing asks for TLS.
+    /// What gRPC connections with TLS are opened with; none when nothing asks for TLS.
     fn connector(&self) -> Result<Option<tls::Connector>, Failure> {
+        let options = self.options()?;
+        options.map(connector).transpose().map_err(Failure::bad_args)
+    }
+
+    /// What connections for HTTP with TLS are opened with.
+    pub(crate) fn http_connector(&self) -> Result<tls::Connector, Failure> {
+        let options = self.options()?.unwrap_or_default();
+        tls::Connector::new(options).map_err(Failure::bad_args)
+    }
+
+    fn options(&self) -> Result<Option<tls::ClientOptions>, Failure> {
         let file = |path: &str| (!path.is_empty()).then(|| path.into());
         let key_pair = match (file(&self.cert), file(&self.key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
@@ -178,14 +189,13 @@ impl Secure {
         if key_pair.is_none() && !named && self.insecure_transport && !self.skip_verify {
             return Ok(None);
         }
-        let options = tls::ClientOptions {
+        Ok(Some(tls::ClientOptions {
             trusted_ca_file: file(&self.cacert),
             key_pair,
             server_name: Some(self.server_name.clone()).filter(|name| !name.is_empty()),
             insecure_skip_verify: self.skip_verify,
             ..tls::ClientOptions::default()
-        };
-        connector(options).map(Some).map_err(Failure::bad_args)
+        }))
     }
 }
 

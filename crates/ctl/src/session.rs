@@ -4,7 +4,7 @@
 use std::{io::Write, time::Duration};
 
 use client::client::Client;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     cli::{Invocation, flag::Flags},
@@ -29,6 +29,15 @@ impl Session {
     /// Reads environment and flags. Fails as etcdctl does, in its order: environment, endpoints,
     /// TLS, credentials, output format.
     pub(crate) fn open(invocation: &Invocation) -> Result<Session, Failure> {
+        Session::open_on(invocation, &mut Builder::new_current_thread())
+    }
+
+    /// The same, for a command that makes many calls at once.
+    pub(crate) fn open_parallel(invocation: &Invocation) -> Result<Session, Failure> {
+        Session::open_on(invocation, &mut Builder::new_multi_thread())
+    }
+
+    fn open_on(invocation: &Invocation, runtime: &mut Builder) -> Result<Session, Failure> {
         let mut flags = invocation.flags.clone();
         global::apply_environment(&mut flags, invocation.command().name() == "watch")?;
         let debug = flags.bool("debug");
@@ -40,10 +49,8 @@ impl Session {
         log::install(debug);
         let spec = Spec::from_flags(&flags)?;
         let format = Format::named(flags.text("write-out"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Code::Error, error))?;
+        let runtime = runtime.enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(Code::Error, error))?;
         Ok(Session { flags, spec, format, runtime })
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod auth;
+pub(crate) mod check;
 pub(crate) mod compaction;
 pub(crate) mod completion;
 pub(crate) mod defrag;
@@ -54,6 +55,7 @@ pub(crate) static ROOT: Command = Command {
         &auth::COMMAND,
         &user::COMMAND,
         &role::COMMAND,
+        &check::COMMAND,
         &completion::COMMAND,
         &downgrade::COMMAND,
         &options::COMMAND,
