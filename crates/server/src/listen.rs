@@ -148,7 +148,8 @@ async fn bind_wanted(
     let mut bound = Vec::new();
     for Wanted { url, place, acceptor, surface } in wanted {
         let listener = bind_url(&url, config).await?;
-        bound.push(Bound { listener, acceptor, surface, address: place, connections_max });
+        let address = if surface == Surface::Metrics { url.to_string() } else { place };
+        bound.push(Bound { listener, acceptor, surface, address, connections_max });
     }
     Ok(bound)
 }

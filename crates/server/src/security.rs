@@ -5,7 +5,7 @@
 //! connections that this member opens is its server's unless it has one of its own; one made at
 //! start (`--auto-tls`) stands alone, without authorities, lists and restrictions.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use config::{Config, TlsConfig, Url};
@@ -74,6 +74,17 @@ fn choose(acceptor: Option<&Acceptor>, url: &Url) -> Acceptor {
         acceptor.expect("there is an acceptor if a URL of the list has TLS").clone()
     } else {
         Acceptor::plain()
+    }
+}
+
+/// Says in the log why a connection to the `side` listener was refused. One that came and went is
+/// not worth a warning.
+pub(crate) fn log_refusal(side: &str, remote: Option<SocketAddr>, error: &tls::Error) {
+    let remote = remote.map(|address| address.to_string()).unwrap_or_default();
+    if error.is_closed() {
+        tracing::debug!("remote-addr" = remote, %error, "rejected connection on {side} endpoint");
+    } else {
+        tracing::warn!("remote-addr" = remote, %error, "rejected connection on {side} endpoint");
     }
 }
 

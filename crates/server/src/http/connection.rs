@@ -12,7 +12,7 @@ use tls::{Acceptor, PeerIdentity};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{HttpSettings, Router, Surface, authority::AuthorityShim};
-use crate::{auth::CommonName, handle::Handle, listen::Bound};
+use crate::{auth::CommonName, handle::Handle, listen::Bound, security::log_refusal};
 
 /// Window of received bytes per stream and connection: the largest request fits without a stall.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -117,7 +117,7 @@ async fn serve_connection(
     };
     let (stream, identity) = match accepted {
         Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => return log_refusal(remote, &error),
+        Ok(Err(error)) => return log_refusal("client", remote, &error),
         Err(_) => return,
     };
     let builder = match router.surface {
@@ -152,14 +152,4 @@ async fn serve_connection(
 /// Who a verified certificate says that the client is.
 fn common_name(identity: &PeerIdentity) -> Option<CommonName> {
     identity.common_name().map(|name| CommonName(name.into()))
-}
-
-/// A client that came and went is not worth a warning.
-fn log_refusal(remote: Option<std::net::SocketAddr>, error: &tls::Error) {
-    let remote = remote.map(|address| address.to_string()).unwrap_or_default();
-    if error.is_closed() {
-        tracing::debug!("remote-addr" = remote, %error, "rejected connection on client endpoint");
-    } else {
-        tracing::warn!("remote-addr" = remote, %error, "rejected connection on client endpoint");
-    }
 }

@@ -54,12 +54,10 @@ async fn serve_connection(
     handle: Handle,
     stalled: Duration,
 ) {
+    let remote = stream.remote_address();
     let stream = match acceptor.accept(stream).await {
         Ok((stream, _)) => stream,
-        Err(error) => {
-            tracing::warn!(%error, "rejected connection on peer endpoint");
-            return;
-        }
+        Err(error) => return crate::security::log_refusal("peer", remote, &error),
     };
     let stopping = handle.clone();
     let answer = |request| {
