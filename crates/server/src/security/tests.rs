@@ -6,7 +6,10 @@ fn config(args: &[&str]) -> Config {
     let mut args: Vec<std::ffi::OsString> = args.iter().map(Into::into).collect();
     args.insert(0, "etcd".into());
     args.push("--name=t".into());
-    config::parse(args, [], || Err("no host".to_owned())).ok().expect("good flags").config
+    match config::parse(args, [], || Err("no host".to_owned())) {
+        Ok(parsed) => parsed.config,
+        Err(_) => panic!("bad flags"),
+    }
 }
 
 fn refusal(args: &[&str]) -> String {
