@@ -7,6 +7,7 @@
 //! | [`cluster`] | members with their flags and directories; changes of membership |
 //! | [`connection`] | gRPC stubs of one endpoint |
 //! | [`load`] | clients that write down what they asked for and were answered |
+//! | [`measure`] | latencies of puts |
 //! | [`chaos`] | faults at random while the load runs, and the verdict |
 //!
 //! Members may be oxetcd or real etcd, mixed in one cluster. Namespaces need root; without it
@@ -17,5 +18,6 @@ pub mod chaos;
 pub mod cluster;
 pub mod connection;
 pub mod load;
+pub mod measure;
 pub mod network;
 pub mod process;
