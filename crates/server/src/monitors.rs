@@ -15,6 +15,8 @@ use crate::{
 /// How often, and whether, each loop looks.
 #[derive(Clone, Debug)]
 pub(crate) struct MonitorSettings {
+    /// How often the versions of cluster and storage are looked at.
+    pub(crate) version_check: Duration,
     /// `--downgrade-check-time`; zero for never.
     pub(crate) downgrade_check: Duration,
     /// `--corrupt-check-time`; zero for never.
@@ -27,8 +29,8 @@ pub(crate) struct MonitorSettings {
 
 /// Starts them.
 pub(crate) fn spawn(handle: &Handle, settings: &MonitorSettings, tasks: &mut JoinSet<()>) {
-    tasks.spawn(monitor::watch_cluster(handle.clone()));
-    tasks.spawn(monitor::watch_storage(handle.clone()));
+    tasks.spawn(monitor::watch_cluster(handle.clone(), settings.version_check));
+    tasks.spawn(monitor::watch_storage(handle.clone(), settings.version_check));
     tasks.spawn(leadership::watch_streams(handle.clone()));
     if !settings.downgrade_check.is_zero() {
         tasks.spawn(monitor::watch_downgrade(handle.clone(), settings.downgrade_check));

@@ -19,6 +19,7 @@ use crate::{
     cluster_version::storage,
     discovery, members,
     peer_client::{Answer, Ask},
+    status::Failure,
 };
 
 impl Rig {
@@ -63,7 +64,7 @@ async fn leases_are_kept_alive_through_any_member() {
     for number in 1..=3 {
         let client = rig.client(number).await;
         let mut alive = client.keep_alive(77);
-        let answer = alive.next().await.expect("an answer").expect("it is alive");
+        let answer = alive.next().await.expect("it is alive");
         assert_eq!((answer.id, answer.ttl), (77, 600), "through member {number}");
         let request = LeaseTimeToLiveRequest { id: 77, keys: true };
         let left = client.lease_time_to_live(request).await.unwrap();
@@ -147,9 +148,7 @@ async fn a_learner_serves_little_and_waits_for_its_vote() {
     let promote = MemberPromoteRequest { id: learner.0 };
     let promoted = persist("promote the learner", || async {
         let promoted = rig.client(follower).await.member_promote(promote).await;
-        promoted
-            .map_err(|error| error.message().as_str().to_owned())
-            .map_err(|_| crate::status::Failure::from(Error::LearnerNotReady))
+        promoted.map_err(|error| Failure::from(error.etcd().expect("an error of the table")))
     })
     .await;
     assert!(promoted.members.iter().all(|member| !member.is_learner));
@@ -212,7 +211,7 @@ async fn a_downgrade_lowers_the_version_until_it_is_taken_back() {
     let versions = |number: usize| {
         let handle = rig.handle(number);
         let cluster = handle.shared.membership.read().cluster_version();
-        let text = |version: Option<membership::Version>| version.map(|v| v.to_string());
+        let text = |version: Option<::membership::Version>| version.map(|v| v.to_string());
         (text(cluster).unwrap_or_default(), text(storage::version(handle)).unwrap_or_default())
     };
     let all_at = |version: &str| {
@@ -293,7 +292,7 @@ async fn peer_routes_answer_as_etcds_do() {
     assert!(hash.ends_with(r#","compact_revision":-1,"hash_revision":1}"#), "{hash}");
     let listed = rig.ask(1, get, "/members", b"").await;
     assert_eq!(listed.headers["x-etcd-cluster-id"], rig.handle(1).cluster.to_string());
-    let listed = membership::members_from_json(&listed.body).unwrap();
+    let listed = ::membership::members_from_json(&listed.body).unwrap();
     assert_eq!(listed[0].peer_urls, [rig.peer_url(1)]);
     rig.end().await;
 }

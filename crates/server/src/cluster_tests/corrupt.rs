@@ -24,7 +24,7 @@ impl Rig {
             })
             .unwrap();
         let (key, value) = found.expect("the store has a key");
-        let mut kv = api::mvccpb::KeyValue::decode(value).unwrap();
+        let mut kv = api::kv::RawKeyValue(value).decode().unwrap();
         kv.value = Bytes::from_static(b"another");
         let value = kv.encode_to_vec().into();
         backend.commit(&[Op::Put { bucket: Bucket::Key, key, value }]).unwrap();

@@ -10,16 +10,14 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{decide, downgrade, storage};
 use crate::handle::Handle;
 
-/// Time between two looks.
-const INTERVAL: Duration = Duration::from_secs(4);
-
-/// Decides the cluster version while this member leads, until it stops.
-pub(crate) async fn watch_cluster(handle: Handle) {
+/// Decides the cluster version at the beginning of a leadership and each `interval` of it, until the
+/// member stops.
+pub(crate) async fn watch_cluster(handle: Handle, interval: Duration) {
     let mut first_commit = handle.signals.watch_first_commit();
     loop {
         tokio::select! {
             changed = first_commit.changed() => changed.expect("the sender is in the handle"),
-            () = sleep(INTERVAL) => {}
+            () = sleep(interval) => {}
             () = handle.progress.wait_stopping() => return,
         }
         if handle.leads() {
@@ -120,13 +118,13 @@ pub(crate) async fn watch_downgrade(handle: Handle, interval: Duration) {
     }
 }
 
-/// Takes the store to the version of the cluster, whenever that changes.
-pub(crate) async fn watch_storage(handle: Handle) {
+/// Takes the store to the version of the cluster, when that changes and each `interval`.
+pub(crate) async fn watch_storage(handle: Handle, interval: Duration) {
     let mut cluster_version = handle.signals.watch_cluster_version();
     loop {
         tokio::select! {
             changed = cluster_version.changed() => changed.expect("the sender is in the handle"),
-            () = sleep(INTERVAL) => {}
+            () = sleep(interval) => {}
             () = handle.progress.wait_stopping() => return,
         }
         let handle = handle.clone();
