@@ -109,7 +109,8 @@ async fn first_write(survivors: Vec<Connection>, killed: Instant) -> Result<Dura
     while Instant::now() < deadline {
         tokio::select! {
             _ = tick.tick() => {
-                for connection in survivors.iter().cloned() {
+                for connection in &survivors {
+                    let connection = connection.clone();
                     attempts.spawn(async move { connection.put("failover", "value").await });
                 }
             }
