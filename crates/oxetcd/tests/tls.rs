@@ -247,3 +247,78 @@ fn wrong_certificates_stop_the_start() {
     let log = ends(&["--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"]);
     assert!(log.contains("cipher suites cannot be configured when only TLS1.3 is enabled"));
 }
+
+/// A client of the API that shows this certificate, and perhaps logs in.
+async fn user(port: u16, certificate: &str, password: Option<&str>) -> client::client::Client {
+    let options = ClientOptions {
+        trusted_ca_file: Some(testdata("bundle.crt").into()),
+        key_pair: Some(testdata(&format!("{certificate}.crt")).into())
+            .zip(Some(testdata(&format!("{certificate}.key")).into())),
+        ..ClientOptions::default()
+    };
+    let endpoint = client::endpoint::Endpoint::parse(&format!("https://127.0.0.1:{port}"));
+    let credentials = password.map(|password| client::config::Credentials::Password {
+        name: "root".to_owned(),
+        password: password.to_owned(),
+    });
+    let tls = Some(client::config::connector(options).unwrap());
+    let config =
+        client::config::Config { tls, credentials, ..client::config::Config::new(vec![endpoint]) };
+    client::client::Client::new(config).await.unwrap()
+}
+
+/// With `--client-cert-auth` the common name of a certificate is the user, unless a token says
+/// otherwise.
+#[tokio::test]
+async fn certificates_name_users() {
+    use api::{
+        authpb::{Permission, UserAddOptions},
+        etcdserverpb as pb,
+    };
+    let member = Member::start(&[
+        "--listen-client-urls=https://127.0.0.1:{0}",
+        "--advertise-client-urls=https://127.0.0.1:{0}",
+        &format!("--cert-file={}", testdata("kubeadm-server.crt")),
+        &format!("--key-file={}", testdata("kubeadm-server.key")),
+        &format!("--trusted-ca-file={}", testdata("bundle.crt")),
+        "--client-cert-auth",
+        "--bcrypt-cost=4",
+    ]);
+    // The names in the two certificates.
+    let (known, unknown) = ("v1-client", "kubeadm-client");
+    let port = member.ports[0];
+    let admin = user(port, unknown, None).await;
+    for (name, password) in [("root", "secret"), ("old", "")] {
+        let request = pb::AuthUserAddRequest {
+            name: name.into(),
+            password: password.into(),
+            options: Some(UserAddOptions { no_password: password.is_empty() }),
+            ..Default::default()
+        };
+        admin.user_add(request).await.unwrap();
+    }
+    let role = || "some".to_owned();
+    admin.role_add(pb::AuthRoleAddRequest { name: role() }).await.unwrap();
+    let perm = Some(Permission { perm_type: 2, key: "a".into(), ..Default::default() });
+    let grant = pb::AuthRoleGrantPermissionRequest { name: role(), perm };
+    admin.role_grant_permission(grant).await.unwrap();
+    for (user, role) in [("root", "root".to_owned()), ("old", role())] {
+        let grant = pb::AuthUserGrantRoleRequest { user: user.to_owned(), role };
+        admin.user_grant_role(grant).await.unwrap();
+    }
+    admin.auth_enable(pb::AuthEnableRequest {}).await.unwrap();
+
+    let put = async |user: &client::client::Client, key: &str| {
+        let put = pb::PutRequest { key: key.to_owned().into(), ..Default::default() };
+        user.put(put).await.map(drop).map_err(|error| error.to_string())
+    };
+    let denied = Err("etcdserver: permission denied".to_owned());
+    let old = user(port, known, None).await;
+    assert_eq!(put(&old, "a").await, Ok(()));
+    assert_eq!(put(&old, "b").await, denied);
+    assert_eq!(put(&admin, "a").await, denied, "a name that is no user");
+    let root = user(port, known, Some("secret")).await;
+    assert_eq!(put(&root, "b").await, Ok(()));
+    let list = admin.member_list(pb::MemberListRequest { linearizable: true }).await;
+    assert!(list.is_ok(), "any name will do: {list:?}");
+}

@@ -53,6 +53,7 @@ struct Gauges {
     compact_revision: IntGauge,
     watchers: IntGauge,
     watch_streams: IntGauge,
+    auth_revision: IntGauge,
     slow_watchers: IntGauge,
     resident_bytes: IntGauge,
     open_fds: IntGauge,
@@ -246,6 +247,11 @@ impl Gauges {
             ),
             watchers: gauge(r, "etcd_debugging_mvcc_watcher_total", "Watchers."),
             watch_streams: gauge(r, "etcd_debugging_mvcc_watch_stream_total", "Watch streams."),
+            auth_revision: gauge(
+                r,
+                "etcd_debugging_auth_revision",
+                "The revision of users and roles.",
+            ),
             slow_watchers: gauge(
                 r,
                 "etcd_debugging_mvcc_slow_watcher_total",
@@ -277,6 +283,7 @@ impl Gauges {
             self.watch_streams.set(watch.streams as i64);
             self.slow_watchers.set(watch.slow_watchers as i64);
         }
+        self.auth_revision.set(handle.shared.auth.read().revision() as i64);
         self.resident_bytes.set(resident_bytes());
         self.open_fds.set(open_fds());
         self.version.with_label_values(&[api::version::SERVER]).set(1);

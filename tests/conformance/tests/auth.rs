@@ -335,3 +335,71 @@ async fn logins_do_not_hold_up_writes() -> Result<()> {
     assert!(done < 50, "the writes waited for all the logins");
     Ok(())
 }
+
+/// CVE-2026-33413: some methods looked at nobody's credentials.
+#[tokio::test]
+async fn cve_2026_33413_members_and_alarms_are_not_for_nobody() -> Result<()> {
+    let (_member, mut client) = guarded(&[CHEAP]).await?;
+    let alice = login(&mut client, "alice").await?;
+    let nobody = (Code::InvalidArgument, "etcdserver: user name is empty".to_owned());
+    let list = pb::MemberListRequest { linearizable: false };
+    assert_eq!(refused(client.cluster.member_list(list).await), nobody);
+    client.cluster.member_list(with_token(list, &alice)).await?;
+    let alarms = pb::AlarmRequest::default();
+    assert_eq!(refused(client.maintenance.alarm(alarms).await), nobody);
+    client.maintenance.alarm(with_token(alarms, &alice)).await?;
+    assert_eq!(refused(client.maintenance.status(pb::StatusRequest {}).await), nobody);
+    let grant = pb::LeaseGrantRequest { id: 0, ttl: 60 };
+    assert_eq!(refused(client.lease.lease_grant(grant).await), nobody);
+    let compact = pb::CompactionRequest { revision: 1, physical: false };
+    assert_eq!(refused(client.kv.compact(compact).await), nobody);
+    let refusal = refused(client.kv.compact(with_token(compact, &alice)).await);
+    assert_eq!(refusal.0, Code::PermissionDenied);
+    Ok(())
+}
+
+/// CVE-2023-32082: the keys of a lease are names, and names are read.
+#[tokio::test]
+async fn cve_2023_32082_keys_of_a_lease_are_for_readers() -> Result<()> {
+    let (_member, mut client) = guarded(&[CHEAP]).await?;
+    let root = login(&mut client, "root").await?;
+    let alice = login(&mut client, "alice").await?;
+    for id in [1, 2] {
+        let grant = pb::LeaseGrantRequest { id, ttl: 60 };
+        client.lease.lease_grant(with_token(grant, &alice)).await?;
+    }
+    for (key, lease) in [("a", 1), ("secret", 2)] {
+        let put = pb::PutRequest { key: key.into(), lease, ..Default::default() };
+        client.kv.put(with_token(put, &root)).await?;
+    }
+    let ask = |id, keys| with_token(pb::LeaseTimeToLiveRequest { id, keys }, &alice);
+    assert_eq!(client.lease.lease_time_to_live(ask(1, true)).await?.into_inner().keys, ["a"]);
+    assert_eq!(
+        refused(client.lease.lease_time_to_live(ask(2, true)).await).0,
+        Code::PermissionDenied
+    );
+    let left = client.lease.lease_time_to_live(ask(2, false)).await?.into_inner();
+    assert!(left.ttl > 0 && left.keys.is_empty());
+    Ok(())
+}
+
+/// GHSA-xg4h-6gfc-h4m8: the right to one key let its holder watch everything after it.
+#[tokio::test]
+async fn ghsa_xg4h_6gfc_h4m8_one_key_is_not_all_that_follow() -> Result<()> {
+    use pb::watch_request::RequestUnion;
+    let (_member, mut client) = guarded(&[CHEAP]).await?;
+    let alice = login(&mut client, "alice").await?;
+    for (range_end, allowed) in [("", true), ("\0", false), ("b", false), ("a\0", true)] {
+        let create = pb::WatchCreateRequest {
+            key: "a".into(),
+            range_end: range_end.into(),
+            ..Default::default()
+        };
+        let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let requests = with_token(tokio_stream::once(create), &alice);
+        let mut answers = client.watch.watch(requests).await?.into_inner();
+        let answer = answers.message().await?.expect("an answer");
+        assert_eq!(answer.canceled, !allowed, "{range_end:?}: {answer:?}");
+    }
+    Ok(())
+}

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_certificate_is_not_its_callers() {
+    fn cve_2018_16886_the_gateways_certificate_is_not_its_callers() {
         assert_eq!(caller(&[], Some("alice")).common_name.as_deref(), Some("alice"));
         let relayed = caller(&[("grpcgateway-accept", "*/*")], Some("gateway"));
         assert_eq!(relayed.common_name, None);

@@ -24,6 +24,7 @@ use apply::{Permit, Response};
 use auth::Identity;
 use config::Config;
 use rand::Rng;
+use ring::digest;
 use tokio::time::timeout;
 
 pub(crate) use caller::{Caller, CommonName};
@@ -92,7 +93,7 @@ impl Handle {
                 Provider::None => None,
             };
             if who.is_none() {
-                tracing::warn!("invalid auth token");
+                tracing::warn!("token-fingerprint" = fingerprint(token), "invalid auth token");
             }
             return Ok(Some(who.ok_or(Error::InvalidAuthToken)?));
         }
@@ -261,6 +262,12 @@ const VERIFY_ONLY: Failure = Failure {
     code: api::error::Code::Unknown,
     message: std::borrow::Cow::Borrowed("auth: token signing attempted with verify-only key"),
 };
+
+/// What the log may show of a token.
+fn fingerprint(token: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 fn random_letters() -> String {
     let mut random = rand::rng();

@@ -143,7 +143,8 @@ fn claims_are_judged_as_etcd_judges_them() {
 
 #[test]
 fn keys_come_in_many_forms() {
-    let curves = ["sign-method=ES256 priv-key=p256_pkcs8.pem", "sign-method=ES512 priv-key=p521_pkcs8.pem"];
+    let curves =
+        ["sign-method=ES256 priv-key=p256_pkcs8.pem", "sign-method=ES512 priv-key=p521_pkcs8.pem"];
     for words in curves {
         let jwt = provider(words).unwrap();
         assert!(jwt.verify(&jwt.sign(&who(), THEN), THEN).is_some());
@@ -186,7 +187,8 @@ fn bad_options_are_refused() {
 /// No part of a broken file is followed out of its bounds.
 #[test]
 fn broken_keys_are_refused_in_peace() {
-    for name in ["rsa_pkcs8.pem", "p256_sec1.pem", "p521_pkcs8.pem", "ed_pkcs8.pem", "rsa_cert.pem"] {
+    for name in ["rsa_pkcs8.pem", "p256_sec1.pem", "p521_pkcs8.pem", "ed_pkcs8.pem", "rsa_cert.pem"]
+    {
         let der = der::first_pem(&file(name).unwrap()).unwrap();
         let pem = |der: &[u8]| {
             let body = base64::engine::general_purpose::STANDARD.encode(der);
