@@ -33,6 +33,9 @@ pub struct Config {
     /// The most reads held while a new leader has nothing committed in its term; more are
     /// forgotten, their callers ask again.
     pub max_deferred_reads: usize,
+    /// The most bytes of entries kept for followers behind the snapshot; one further behind gets
+    /// the snapshot.
+    pub max_log_bytes: u64,
     /// What election timeouts are drawn from.
     pub seed: u64,
 }
@@ -52,6 +55,7 @@ impl Config {
             max_waiting_bytes: 64 << 20,
             waiting_timeout_ms: 7000,
             max_deferred_reads: 4096,
+            max_log_bytes: 256 << 20,
             seed,
         }
     }

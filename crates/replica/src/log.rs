@@ -24,8 +24,14 @@ const ENTRY_OVERHEAD: u64 = 24;
 pub(crate) struct Log {
     compacted: (u64, u64),
     entries: VecDeque<Entry>,
+    /// What the entries weigh.
+    bytes: u64,
     snapshot: SnapshotMetadata,
     initial: RaftState,
+}
+
+fn weight(entry: &Entry) -> u64 {
+    convert::payload_len(entry) as u64 + ENTRY_OVERHEAD
 }
 
 impl Log {
@@ -40,7 +46,8 @@ impl Log {
     ) -> Log {
         let initial = RaftState::new(hard_state, conf_state.clone());
         let snapshot = SnapshotMetadata::default();
-        let mut log = Log { compacted: start, entries: entries.into(), snapshot, initial };
+        let bytes = entries.iter().map(weight).sum();
+        let mut log = Log { compacted: start, entries: entries.into(), bytes, snapshot, initial };
         let term = log.term(applied).expect("what is applied is in the log or its start");
         log.snapshot = convert::snapshot_metadata(applied, term, conf_state);
         log
@@ -71,7 +78,10 @@ impl Log {
             self.compacted.0,
             self.last(),
         );
-        self.entries.truncate((first.index - self.compacted.0 - 1) as usize);
+        for replaced in self.entries.drain((first.index - self.compacted.0 - 1) as usize..) {
+            self.bytes -= weight(&replaced);
+        }
+        self.bytes += entries.iter().map(weight).sum::<u64>();
         self.entries.extend(entries);
     }
 
@@ -94,17 +104,31 @@ impl Log {
             return;
         }
         let term = self.term(index).expect("an index above the compacted one has its entry");
-        self.entries.drain(..(index - self.compacted.0) as usize);
+        for gone in self.entries.drain(..(index - self.compacted.0) as usize) {
+            self.bytes -= weight(&gone);
+        }
         self.compacted = (index, term);
         if self.entries.capacity() > 4 * self.entries.len().max(1024) {
             self.entries.shrink_to(2 * self.entries.len());
         }
     }
 
+    /// The index up to which entries have to go so that the rest weighs no more than `max`.
+    pub(crate) fn index_above(&self, max: u64) -> u64 {
+        let mut surplus = self.bytes.saturating_sub(max);
+        let gone = self.entries.iter().take_while(|entry| {
+            let needed = surplus > 0;
+            surplus = surplus.saturating_sub(weight(entry));
+            needed
+        });
+        self.compacted.0 + gone.count() as u64
+    }
+
     /// Forgets everything: the log begins anew after `snapshot`.
     pub(crate) fn restore(&mut self, snapshot: SnapshotMetadata) {
         self.compacted = (snapshot.index, snapshot.term);
         self.entries.clear();
+        self.bytes = 0;
         self.snapshot = snapshot;
     }
 
@@ -139,7 +163,7 @@ impl Storage for Log {
         }
         let mut size = 0;
         let fits = wanted.enumerate().take_while(|(i, entry)| {
-            size += convert::payload_len(entry) as u64 + ENTRY_OVERHEAD;
+            size += weight(entry);
             *i == 0 || size <= max_size
         });
         Ok(fits.map(|(_, entry)| entry.clone()).collect())
@@ -169,5 +193,34 @@ impl Storage for Log {
             return Err(RaftError::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
         Ok(convert::metadata_snapshot(self.snapshot.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, term: u64, bytes: usize) -> Entry {
+        Entry { index, term, data: vec![0; bytes].into(), ..Entry::default() }
+    }
+
+    fn log(entries: Vec<Entry>) -> Log {
+        Log::new((0, 0), entries, HardState::default(), ConfState::default(), 0)
+    }
+
+    #[test]
+    fn what_entries_weigh_is_kept_in_mind() {
+        let mut log = log((1..=10).map(|index| entry(index, 1, 76)).collect());
+        assert_eq!(log.bytes, 1000);
+        assert_eq!((log.index_above(1000), log.index_above(999), log.index_above(0)), (0, 1, 10));
+        log.append(vec![entry(8, 2, 176)]);
+        assert_eq!((log.last(), log.bytes), (8, 900));
+        log.set_snapshot(convert::snapshot_metadata(5, 1, ConfState::default()));
+        log.compact(log.index_above(650));
+        assert_eq!((log.compacted(), log.bytes), (3, 600));
+        log.compact(8);
+        assert_eq!((log.compacted(), log.bytes), (5, 400));
+        log.restore(convert::snapshot_metadata(20, 2, ConfState::default()));
+        assert_eq!((log.last(), log.bytes), (20, 0));
     }
 }

@@ -342,8 +342,9 @@ impl Node {
 
     fn compact(&mut self, index: RaftIndex) {
         let needed = self.oldest_snapshot_on_its_way().unwrap_or(u64::MAX);
-        let log = &self.raw.raft.raft_log;
-        let index = index.0.min(needed).min(log.applied);
+        let applied = self.raw.raft.raft_log.applied;
+        let enough = self.raw.store().index_above(self.config.max_log_bytes);
+        let index = index.0.max(enough).min(needed).min(applied);
         self.raw.mut_store().compact(index);
     }
 }
