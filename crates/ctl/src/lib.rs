@@ -8,6 +8,7 @@
 
 mod cli;
 mod commands;
+mod decode;
 mod exit;
 mod global;
 mod gotext;
