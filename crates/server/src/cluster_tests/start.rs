@@ -19,6 +19,19 @@ async fn three_members_become_one_cluster() {
         assert!(membership.members().all(|member| !member.client_urls.is_empty()));
     }
     persist("read on a follower", || rig.handle(follower).linearizable()).await;
+    let series = String::from_utf8(rig.handle(follower).metrics.expose(rig.handle(follower)));
+    let series = series.unwrap();
+    for name in [
+        "etcd_server_heartbeat_send_failures_total",
+        "etcd_server_read_indexes_failed_total",
+        "etcd_server_slow_read_indexes_total",
+        "etcd_server_snapshot_apply_in_progress_total",
+        "etcd_server_is_leader",
+    ] {
+        assert!(series.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+    }
+    let active = series.lines().filter(|line| line.starts_with("etcd_network_active_peers{"));
+    assert_eq!(active.filter(|line| line.ends_with(" 1")).count(), 2, "{series}");
     rig.end().await;
 }
 
