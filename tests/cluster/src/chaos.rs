@@ -36,6 +36,8 @@ pub struct Plan {
     pub seed: u64,
     /// Namespaces, so that the network can fail too.
     pub wired: bool,
+    /// Mutual TLS for peers and clients.
+    pub tls: bool,
     /// What clients do.
     pub load: load::Plan,
     /// Further flags of members.
@@ -60,6 +62,7 @@ pub fn run(plan: &Plan) -> Result<Summary> {
     options.directory.clone_from(&plan.directory);
     options.seed = plan.seed;
     options.wired = plan.wired;
+    options.tls = plan.tls;
     let plan = plan.clone();
     let (mut summary, mut history, check) =
         Cluster::with(options, async move |cluster| storm(cluster, &plan).await)?;
@@ -78,7 +81,7 @@ pub fn run(plan: &Plan) -> Result<Summary> {
 async fn storm(cluster: &mut Cluster, plan: &Plan) -> Result<(Summary, History, CheckOptions)> {
     let clock = Clock::start();
     let load_plan = load::Plan { seed: plan.seed, ..plan.load };
-    let mut load = Load::start(cluster.endpoints(), load_plan, clock);
+    let mut load = Load::start(cluster.servers(), load_plan, clock);
     let mut nemesis = Nemesis::new(plan, clock);
     nemesis.rage(cluster, &load).await?;
     nemesis.make_peace(cluster).await?;

@@ -13,7 +13,12 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 pub use self::member::Member;
-use crate::{binary::Binary, connection::Connection, network::Network};
+use crate::{
+    binary::Binary,
+    certificates::Certificates,
+    connection::{Connection, Server},
+    network::Network,
+};
 
 /// How long a cluster or a member may take until it serves; debug builds on a busy machine are
 /// slow.
@@ -36,6 +41,8 @@ pub struct Options {
     pub wired: bool,
     /// Decides what a lossy wire drops.
     pub seed: u64,
+    /// Certificates for peers and clients, both sides.
+    pub tls: bool,
     /// Further flags of every member.
     pub flags: Vec<String>,
     /// Keeps logs and data here; a temporary directory without.
@@ -51,6 +58,7 @@ impl Options {
             binaries: vec![binary],
             wired: false,
             seed: 1,
+            tls: false,
             flags: Vec::new(),
             directory: None,
         }
@@ -68,6 +76,12 @@ impl Options {
         self
     }
 
+    /// With mutual TLS for peers and clients.
+    pub fn tls(mut self) -> Options {
+        self.tls = true;
+        self
+    }
+
     /// On a wire.
     pub fn wired(mut self) -> Options {
         self.wired = true;
@@ -79,6 +93,9 @@ impl Options {
 pub struct Cluster {
     members: Vec<Member>,
     network: Arc<Network>,
+    certificates: Option<Certificates>,
+    /// How the operator connects.
+    connector: Option<tls::Connector>,
     directory: PathBuf,
     /// Held for its removal.
     _temporary: Option<TempDir>,
@@ -124,12 +141,25 @@ impl Cluster {
             (None, None) => unreachable!("one of the two is there"),
         };
         std::fs::create_dir_all(&directory)?;
+        let certificates = match options.tls {
+            true => {
+                let all = 0..options.members + options.spare;
+                let mut addresses: Vec<String> = all.map(|slot| network.address(slot)).collect();
+                addresses.dedup();
+                Some(Certificates::make(&directory.join("pki"), &addresses)?)
+            }
+            false => None,
+        };
+        let mut flags = certificates.as_ref().map(Certificates::flags).unwrap_or_default();
+        flags.extend_from_slice(&options.flags);
+        let connector = certificates.as_ref().map(|all| all.connector(Some("user")));
+        let scheme = if options.tls { "https" } else { "http" };
         let token = format!("cluster-{:x}", options.seed);
         let slots = 0..options.members + options.spare;
         let mut members: Vec<Member> = slots
             .map(|slot| {
                 let binary = options.binaries[slot % options.binaries.len()].clone();
-                Member::new(slot, binary, &network, &directory, &token, &options.flags)
+                Member::new(slot, binary, (&network, scheme), &directory, &token, &flags)
             })
             .collect();
         let all: Vec<String> =
@@ -137,7 +167,8 @@ impl Cluster {
         for member in &mut members[..options.members] {
             member.join_as(&all.join(","), "new");
         }
-        Ok(Cluster { members, network, directory, _temporary: temporary })
+        let connector = connector.transpose()?;
+        Ok(Cluster { members, network, certificates, connector, directory, _temporary: temporary })
     }
 
     async fn start_all(&mut self) -> Result<()> {
@@ -181,14 +212,24 @@ impl Cluster {
         (0..self.members.len()).filter(|&slot| which(&self.members[slot])).collect()
     }
 
-    /// `host:port` for clients of every slot, spare ones included.
-    pub fn endpoints(&self) -> Vec<String> {
-        (0..self.members.len()).map(|slot| self.network.client_endpoint(slot)).collect()
+    /// The certificates, when it has TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
+    }
+
+    /// Where every slot serves clients, spare ones included.
+    pub fn servers(&self) -> Vec<Server> {
+        (0..self.members.len()).map(|slot| self.server(slot)).collect()
+    }
+
+    /// Where a slot serves clients.
+    pub fn server(&self, slot: usize) -> Server {
+        Server { address: self.network.client_endpoint(slot), tls: self.connector.clone() }
     }
 
     /// Stubs for one member.
     pub fn connection(&self, slot: usize) -> Connection {
-        Connection::to(&self.network.client_endpoint(slot), CALL_LIMIT)
+        Connection::to(&self.server(slot), CALL_LIMIT)
             .expect("an endpoint of a network is a valid one")
     }
 

@@ -15,6 +15,34 @@ use tonic::{
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
+/// Where a member serves clients, and how to connect.
+#[derive(Clone)]
+pub struct Server {
+    /// Host and port.
+    pub address: String,
+    /// TLS with these certificates; plain text without.
+    pub tls: Option<tls::Connector>,
+}
+
+impl Server {
+    /// The connection to the member; nothing is connected yet.
+    fn channel(&self, endpoint: &Endpoint) -> Channel {
+        let Some(connector) = self.tls.clone() else { return endpoint.connect_lazy() };
+        let address = self.address.clone();
+        let connect = move |_| {
+            let (connector, address) = (connector.clone(), address.clone());
+            async move {
+                let (host, port) = address.rsplit_once(':').expect("host and port");
+                let port = port.parse().map_err(std::io::Error::other)?;
+                let stream = connector.connect(tls::Scheme::Tls, host, port);
+                let stream = stream.await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+            }
+        };
+        endpoint.connect_with_connector_lazy(tower::service_fn(connect))
+    }
+}
+
 /// All services of one endpoint over one HTTP/2 connection, which is made when first needed and
 /// again after it broke. Watches have a connection of their own: they have no time limit.
 #[derive(Clone)]
@@ -32,16 +60,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection to `host:port` whose calls take at most `limit`.
-    pub fn to(endpoint: &str, limit: Duration) -> Result<Connection> {
-        let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))
-            .with_context(|| format!("endpoint {endpoint}"))?
+    /// A connection whose calls take at most `limit`.
+    pub fn to(server: &Server, limit: Duration) -> Result<Connection> {
+        let address = &server.address;
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .with_context(|| format!("endpoint {address}"))?
             .connect_timeout(CONNECT_LIMIT)
             .http2_keep_alive_interval(Duration::from_secs(2))
             .keep_alive_timeout(Duration::from_secs(3))
             .keep_alive_while_idle(false);
-        let watching = endpoint.connect_lazy();
-        let channel = endpoint.timeout(limit).connect_lazy();
+        let watching = server.channel(&endpoint);
+        let channel = server.channel(&endpoint.timeout(limit));
         let size = usize::MAX;
         Ok(Connection {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(size),

@@ -5,6 +5,7 @@
 //! | [`network`] | loopback ports, or a network namespace per member with a wire that can fail |
 //! | [`binary`], [`process`] | what a member runs, and the running of it |
 //! | [`cluster`] | members with their flags and directories; changes of membership |
+//! | [`certificates`] | of members and clients |
 //! | [`connection`] | gRPC stubs of one endpoint |
 //! | [`load`] | clients that write down what they asked for and were answered |
 //! | [`measure`] | latencies of puts |
@@ -14,6 +15,7 @@
 //! everything but faults of the network works on loopback, and what needs them says so.
 
 pub mod binary;
+pub mod certificates;
 pub mod chaos;
 pub mod cluster;
 pub mod connection;

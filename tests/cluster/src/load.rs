@@ -17,6 +17,8 @@ use checker::history::{History, Operation, Outcome, Request, Response};
 use tokio::task::JoinSet;
 use tonic::Status;
 
+use crate::connection::Server;
+
 /// How a load is made up.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -71,7 +73,7 @@ impl Clock {
 
 /// What all clients of a load share.
 struct Shared {
-    endpoints: Vec<String>,
+    servers: Vec<Server>,
     plan: Plan,
     clock: Clock,
     /// Clients that write stop.
@@ -96,11 +98,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts to use the members behind these endpoints (`host:port`), which need not all be there.
-    pub fn start(endpoints: Vec<String>, plan: Plan, clock: Clock) -> Load {
-        let slots = endpoints.len();
+    /// Starts to use the members at these places, which need not all be there.
+    pub fn start(servers: Vec<Server>, plan: Plan, clock: Clock) -> Load {
+        let slots = servers.len();
         let shared = Arc::new(Shared {
-            endpoints,
+            servers,
             plan,
             clock,
             stop: AtomicBool::new(false),

@@ -26,6 +26,7 @@ fn faults_are_survived_and_planted_ones_are_found() -> Result<()> {
         duration: Duration::from_secs(20),
         seed: 5,
         wired,
+        tls: true,
         load: load::Plan { rate: 200, ..load::Plan::default() },
         flags: Vec::new(),
         directory: None,

@@ -51,6 +51,9 @@ struct Arguments {
     /// Further flags of members, such as `--flag=--snapshot-count=1000`.
     #[arg(long, allow_hyphen_values = true)]
     flag: Vec<String>,
+    /// Mutual TLS for peers and clients.
+    #[arg(long)]
+    tls: bool,
     /// Where logs and data are kept; a new directory below `target/chaos` without.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -76,6 +79,7 @@ fn main() -> Result<ExitCode> {
         duration: Duration::from_secs_f64(arguments.minutes * 60.0),
         seed: arguments.seed,
         wired,
+        tls: arguments.tls,
         load: load::Plan {
             clients: arguments.clients,
             rate: arguments.rate,

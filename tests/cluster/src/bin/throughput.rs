@@ -78,7 +78,7 @@ fn run(arguments: &Arguments, loader: &Binary, binary: &Binary) -> Result<(f64, 
     Cluster::with(options, async move |cluster| {
         let leader = cluster.wait_leader(READY_LIMIT).await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let endpoint = cluster.endpoints()[leader].clone();
+        let endpoint = cluster.server(leader).address;
         let output = tokio::process::Command::new(Path::new(&load))
             .args(["bench", "put", "--endpoint", &endpoint, "--json", "-", "--warmup", "2s"])
             .args(["--clients", &clients.to_string()])

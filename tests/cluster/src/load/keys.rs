@@ -39,7 +39,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, role: u64, number: u32) -> Client {
         let mut rng = SmallRng::seed_from_u64(shared.plan.seed ^ (role << 32 | u64::from(number)));
-        let connections = vec![None; shared.endpoints.len()];
+        let connections = vec![None; shared.servers.len()];
         let endpoint = rng.random_range(0..connections.len());
         let id = shared.next_client.fetch_add(1, Ordering::Relaxed) as u32;
         Client {
@@ -58,7 +58,7 @@ impl Client {
     pub(super) fn connection(&mut self) -> Connection {
         let Client { shared, endpoint, connections, .. } = self;
         let connect = || {
-            Connection::to(&shared.endpoints[*endpoint], shared.plan.patience)
+            Connection::to(&shared.servers[*endpoint], shared.plan.patience)
                 .expect("an endpoint of a network is a valid one")
         };
         connections[*endpoint].get_or_insert_with(connect).clone()

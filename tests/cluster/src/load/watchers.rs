@@ -38,7 +38,7 @@ pub(super) async fn everything(shared: Arc<Shared>, slot: usize) -> History {
     let mut last_call = None;
     loop {
         let mut record = Record {
-            name: format!("watcher of everything at {}", shared.endpoints[slot]),
+            name: format!("watcher of everything at {}", shared.servers[slot].address),
             key: Bytes::from_static(b"\0"),
             end: Bytes::from_static(b"\0"),
             start_revision: next,
@@ -76,7 +76,7 @@ pub(super) async fn everything(shared: Arc<Shared>, slot: usize) -> History {
 /// A record that says: nothing came from `next` on though it should have.
 fn overdue(shared: &Shared, slot: usize, next: i64) -> Record {
     Record {
-        name: format!("watcher of everything at {}, given up", shared.endpoints[slot]),
+        name: format!("watcher of everything at {}, given up", shared.servers[slot].address),
         key: Bytes::from_static(b"\0"),
         end: Bytes::from_static(b"\0"),
         start_revision: next,
@@ -108,7 +108,7 @@ pub(super) async fn come_and_go(shared: Arc<Shared>, number: u32) -> History {
     let mut rng = SmallRng::seed_from_u64(shared.plan.seed ^ (4 << 32 | u64::from(number)));
     let mut history = History::default();
     while !shared.stopped() {
-        let slot = rng.random_range(0..shared.endpoints.len());
+        let slot = rng.random_range(0..shared.servers.len());
         let newest = shared.newest.load(Ordering::Relaxed);
         let start_revision = match rng.random_range(0..3) {
             0 => 0,
@@ -122,7 +122,7 @@ pub(super) async fn come_and_go(shared: Arc<Shared>, number: u32) -> History {
         };
         let filter = rng.random_range(0..6);
         let mut record = Record {
-            name: format!("watcher {number} at {}", shared.endpoints[slot]),
+            name: format!("watcher {number} at {}", shared.servers[slot].address),
             key: key.into(),
             end: Bytes::from_static(end.as_bytes()),
             start_revision,
@@ -153,7 +153,7 @@ async fn follow(
     fragment: bool,
     until: Option<Instant>,
 ) -> End {
-    let Ok(connection) = Connection::to(&shared.endpoints[slot], shared.plan.patience) else {
+    let Ok(connection) = Connection::to(&shared.servers[slot], shared.plan.patience) else {
         return End::Left;
     };
     let (requests, receiver) = mpsc::unbounded_channel();
