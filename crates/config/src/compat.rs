@@ -47,16 +47,6 @@ fn refusal(flag: &str, what: &str) -> String {
     format!("--{flag} asks for {what}, which is not built yet")
 }
 
-/// What speaking to the discovery service would need beyond plain TCP.
-pub(crate) fn discovery_tls(config: &Config) -> Option<String> {
-    let discovery = &config.discovery;
-    let asked = !discovery.insecure_transport
-        || discovery.endpoints.iter().any(|endpoint| {
-            endpoint.starts_with("https:") || endpoint.starts_with("unixs:")
-        });
-    asked.then(|| "TLS to the discovery service".to_string())
-}
-
 /// The journal as an output of the log.
 pub(crate) fn journal_asked(config: &Config) -> Option<String> {
     let journal = config.log.outputs.iter().any(|output| output == crate::log::JOURNAL);
@@ -152,7 +142,8 @@ mod tests {
             "--corrupt-check-time=1h",
             "--discovery-srv=x",
             "--discovery-token=t",
-            "--discovery-endpoints=http://a:1",
+            "--discovery-endpoints=https://a:1",
+            "--discovery-cacert=x",
         ];
         assert_eq!(asked(&args), [""; 0]);
     }
@@ -160,11 +151,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
-            (
-                "--discovery-endpoints=https://a:1",
-                "--discovery-endpoints asks for TLS to the discovery service",
-            ),
-            ("--discovery-cacert=x", "--discovery-cacert asks for TLS to the discovery service"),
             ("--enable-pprof", "--enable-pprof asks for profiles over HTTP"),
             (
                 "--enable-distributed-tracing",

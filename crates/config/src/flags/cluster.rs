@@ -1,7 +1,7 @@
 //! Flags of how a cluster is formed.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, discovery_tls};
+use crate::compat::Status;
 
 pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
     "initial-advertise-peer-urls", Kind::Urls(|c| &mut c.initial_advertise_peer_urls, ""),
@@ -43,7 +43,7 @@ pub(super) const DISCOVERY: &[Flag] = rows! { Group::Clustering;
     "discovery-token", Kind::Text(|c| &mut c.discovery.token), Status::Built(""),
     "Token of the cluster at the discovery service.";
     "discovery-endpoints", Kind::UniqueWords(|c| &mut c.discovery.endpoints),
-    Status::Partly("without TLS", discovery_tls),
+    Status::Built(""),
     "Endpoints of the discovery service.";
     "discovery-dial-timeout", Kind::Duration(|c| &mut c.discovery.dial_timeout),
     Status::Built(""),
@@ -58,17 +58,17 @@ pub(super) const DISCOVERY: &[Flag] = rows! { Group::Clustering;
     Status::Built(""),
     "Time that a ping of the discovery service may go unanswered.";
     "discovery-insecure-transport", Kind::Bool(|c| &mut c.discovery.insecure_transport),
-    Status::Harmless("without TLS"),
+    Status::Built(""),
     "Speak to the discovery service without TLS.";
     "discovery-insecure-skip-tls-verify",
     Kind::Bool(|c| &mut c.discovery.insecure_skip_tls_verify),
-    Status::Harmless("without TLS"),
+    Status::Built(""),
     "Accept any certificate of the discovery service; for tests.";
-    "discovery-cert", Kind::Text(|c| &mut c.discovery.cert), Status::Refused("TLS to the discovery service"),
+    "discovery-cert", Kind::Text(|c| &mut c.discovery.cert), Status::Built(""),
     "Certificate shown to the discovery service.";
-    "discovery-key", Kind::Text(|c| &mut c.discovery.key), Status::Refused("TLS to the discovery service"),
+    "discovery-key", Kind::Text(|c| &mut c.discovery.key), Status::Built(""),
     "Key of --discovery-cert.";
-    "discovery-cacert", Kind::Text(|c| &mut c.discovery.cacert), Status::Refused("TLS to the discovery service"),
+    "discovery-cacert", Kind::Text(|c| &mut c.discovery.cacert), Status::Built(""),
     "Authority of the discovery service's certificate.";
     "discovery-user", Kind::Text(|c| &mut c.discovery.user), Status::Built(""),
     "User, or user:password, at the discovery service.";

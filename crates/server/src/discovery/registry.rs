@@ -1,7 +1,7 @@
 //! Discovery by another etcd: each member writes a key below the cluster's token, and waits until as
 //! many have come as the cluster is to have. Who came first, by create revision, is in.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use api::{
     etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest},
@@ -145,7 +145,8 @@ struct Registry {
 impl Registry {
     async fn open(config: &DiscoveryConfig, id: MemberId) -> Result<Registry, DiscoveryError> {
         let failed = |error: client::error::Error| DiscoveryError::Client(error.message());
-        let client = Client::new(client_config(config)).await.map_err(failed)?;
+        let client_config = client_config(config).map_err(DiscoveryError::Client)?;
+        let client = Client::new(client_config).await.map_err(failed)?;
         let members = join_path(&[PREFIX, &config.token, "members"]);
         Ok(Registry {
             client,
@@ -274,7 +275,31 @@ impl Retries {
     }
 }
 
-fn client_config(config: &DiscoveryConfig) -> ClientConfig {
+/// TLS as the flags ask for it; certificates are asked for by naming any file.
+fn client_tls(config: &DiscoveryConfig) -> Result<Option<tls::Connector>, String> {
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    let (cert, key) = (file(&config.cert), file(&config.key));
+    let trusted_ca_file = file(&config.cacert);
+    let server_name = (!config.server_name.is_empty()).then(|| config.server_name.clone());
+    let named = cert.is_some() || key.is_some() || trusted_ca_file.is_some();
+    if !named && server_name.is_none() && config.insecure_transport {
+        return Ok(None);
+    }
+    if cert.is_some() != key.is_some() {
+        let (key, cert) = (&config.key, &config.cert);
+        return Err(format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"));
+    }
+    let connector = client::config::connector(tls::ClientOptions {
+        trusted_ca_file,
+        key_pair: cert.zip(key),
+        server_name,
+        insecure_skip_verify: config.insecure_skip_tls_verify,
+        ..tls::ClientOptions::default()
+    });
+    connector.map(Some).map_err(|error| error.to_string())
+}
+
+fn client_config(config: &DiscoveryConfig) -> Result<ClientConfig, String> {
     let endpoints = config.endpoints.iter().map(|text| Endpoint::parse(text)).collect();
     let mut client = ClientConfig::new(endpoints);
     client.dial_timeout = Some(config.dial_timeout.to_std());
@@ -292,7 +317,8 @@ fn client_config(config: &DiscoveryConfig) -> ClientConfig {
     if config.max_recv_bytes > 0 {
         client.max_recv_bytes = config.max_recv_bytes as usize;
     }
-    client
+    client.tls = client_tls(config)?;
+    Ok(client)
 }
 
 #[cfg(test)]
@@ -330,6 +356,20 @@ mod tests {
         for bad in [&b""[..], b"0", b"-1", b"x", b"3 ", b"\xff", b"99999999999999999999"] {
             assert!(matches!(read_size(Some(bad)), Err(DiscoveryError::BadSize)), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn certificates_come_in_pairs() {
+        let mut config = config::Config::default().discovery;
+        assert!(client_tls(&config).unwrap().is_none());
+        config.cert = "a.crt".into();
+        let text = client_tls(&config).err();
+        let expected = "KeyFile and CertFile must both be present[key: , cert: a.crt]";
+        assert_eq!(text.as_deref(), Some(expected));
+        config.cert.clear();
+        config.insecure_transport = false;
+        config.insecure_skip_tls_verify = true;
+        assert!(client_tls(&config).unwrap().is_some());
     }
 
     #[test]
