@@ -146,6 +146,9 @@ impl<S: Source> Walk<'_, S> {
             }
         }
         self.keys(&node, min, max);
+        if node.count == 0 && (depth > 0 || !node.is_leaf) {
+            (self.report)(corrupt(id, "only the only page of a tree may be empty").to_string());
+        }
         if node.is_leaf {
             self.buckets(&node, bucket_depth)?;
             return Ok(node.count.checked_sub(1).map(|last| node.key(last).to_vec()));
@@ -153,9 +156,6 @@ impl<S: Source> Walk<'_, S> {
         if depth + 1 == DEPTH_MAX {
             (self.report)(corrupt(id, "the tree is too deep").to_string());
             return Ok(None);
-        }
-        if node.count == 0 {
-            (self.report)(corrupt(id, "branch page has no children").to_string());
         }
         let mut last = None;
         for index in 0..node.count {
