@@ -12,8 +12,7 @@ use api::{
     },
     ids::RaftIndex,
 };
-use auth::AuthStore;
-use storage::ReadTx;
+use auth::{AuthStore, User};
 
 use crate::{
     ApplyError, Response, Shared,
@@ -63,9 +62,10 @@ pub(crate) fn auth(
     Some(answer.map_err(Into::into))
 }
 
-/// Gives a user the token that the proposer chose, with the index of the entry behind it: it says
-/// how far a member must have come to know the token. Signed tokens leave nothing to remember; the
-/// proposer makes them of what it is answered.
+/// Gives a user the token that the proposer chose, with an index behind it: it says how far a member
+/// must have come to know the token. As in etcd, and so on all members of a mixed cluster, it is
+/// that of the entry before this one. Signed tokens leave nothing to remember; the proposer makes
+/// them of what it is answered.
 fn authenticate(
     shared: &Shared,
     login: &InternalAuthenticateRequest,
@@ -80,7 +80,7 @@ fn authenticate(
     }
     let mut token = String::new();
     if !login.simple_token.is_empty() {
-        token = format!("{}.{}", login.simple_token, at.index);
+        token = format!("{}.{}", login.simple_token, at.index.0.saturating_sub(1));
         shared.tokens.lock().assign(&login.name, token.clone(), at.now_ms);
     }
     let header = header(shared.store.revision());
@@ -147,18 +147,22 @@ fn is_change(request: &InternalRaftRequest) -> bool {
 }
 
 impl Shared {
-    /// Takes users and roles from a store that a snapshot has replaced. Tokens that this member
-    /// knows stay good, as in etcd; those given meanwhile are not in a snapshot.
-    pub fn reload_auth(&self, view: &dyn ReadTx) -> Result<(), storage::Error> {
-        let loaded = AuthStore::load(view)?;
+    /// Takes users and roles from a snapshot. Tokens that were given meanwhile are not in it. Those
+    /// that this member knows stay good, but for users that are gone or have another password: the
+    /// entries that would have said so are skipped.
+    pub(crate) fn replace_auth(&self, loaded: AuthStore) {
         let mut auth = self.auth.write();
         let mut tokens = self.tokens.lock();
         match loaded.is_enabled() {
             true => tokens.enable(),
             false => tokens.disable(),
         }
+        let password = |store: &AuthStore, name: &str| store.user(name).map(User::password_hash);
+        tokens.retain_users(|name| {
+            let now = password(&loaded, name);
+            now.is_some() && now == password(&auth, name)
+        });
         *auth = loaded;
-        Ok(())
     }
 }
 

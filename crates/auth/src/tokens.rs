@@ -61,7 +61,12 @@ impl SimpleTokens {
 
     /// Voids the tokens of a user: it is gone, or has another password.
     pub fn invalidate_user(&mut self, user: &str) {
-        self.tokens.retain(|_, token| token.user != user);
+        self.retain_users(|name| name != user);
+    }
+
+    /// Voids the tokens of all users but these.
+    pub fn retain_users(&mut self, keep: impl Fn(&str) -> bool) {
+        self.tokens.retain(|_, token| keep(&token.user));
     }
 
     /// Drops the tokens whose life has ended; to be called about once a second.

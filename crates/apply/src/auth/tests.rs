@@ -1,3 +1,5 @@
+//! Entries about users, roles and logins, and what each sender may do.
+
 use api::{
     authpb::{Permission, permission::Type},
     etcdserverpb::{self as pb, RequestHeader, RequestOp, request_op::Request},
@@ -326,8 +328,8 @@ fn a_login_gives_every_member_the_token() {
     guarded.member.context.now_ms = 1000;
     let answer = guarded.member.request(login("alice", "abcdefghijklmnop")).result.unwrap();
     let Response::Authenticate { response, revision } = answer else { panic!("{answer:?}") };
-    let index = guarded.member.machine.applied();
-    assert_eq!(response.token, format!("abcdefghijklmnop.{index}"));
+    let index = guarded.member.machine.applied().0;
+    assert_eq!(response.token, format!("abcdefghijklmnop.{}", index - 1), "as real etcd counts");
     assert_eq!(revision, guarded.auth_revision());
     let user_of = |guarded: &Guarded, now| {
         let mut tokens = guarded.member.shared.tokens.lock();
@@ -406,11 +408,38 @@ fn a_snapshot_brings_its_users() {
     guarded.member.flush();
     let other = Member::new();
     let view = storage::Backend::read(&guarded.member.backend).unwrap();
-    other.shared.reload_auth(&*view).unwrap();
+    other.shared.replace_auth(auth::AuthStore::load(&*view).unwrap());
     let (mine, theirs) = (other.shared.auth.read(), guarded.member.shared.auth.read());
     assert_eq!(*mine, *theirs);
     let who = auth::Identity { user: "alice".into(), revision: mine.revision() };
     mine.check_read(&who, &KeyRange::Single("r1".into())).unwrap();
+}
+
+#[test]
+fn a_snapshot_voids_tokens_of_users_that_changed() {
+    let mut guarded = Guarded::new();
+    for name in ["gone", "changed", "same"] {
+        guarded.do_as_root(user_add(name));
+    }
+    let before = guarded.member.shared.auth.read().clone();
+    for name in ["alice", "gone", "changed", "same"] {
+        guarded.member.request(login(name, name)).result.unwrap();
+    }
+    let tokens = |guarded: &Guarded| guarded.member.shared.tokens.lock().len();
+    assert_eq!(tokens(&guarded), 4);
+    let mut after = before.clone();
+    let change = pb::AuthUserChangePasswordRequest {
+        name: "changed".into(),
+        hashed_password: "b3RoZXI=".into(),
+        ..Default::default()
+    };
+    after.user_delete("gone", &mut Vec::new()).unwrap();
+    after.user_change_password(&change, RaftIndex(1), &mut Vec::new()).unwrap();
+    guarded.member.shared.replace_auth(after.clone());
+    assert_eq!(tokens(&guarded), 2);
+    after.disable(&mut Vec::new());
+    guarded.member.shared.replace_auth(after);
+    assert_eq!(tokens(&guarded), 0);
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) fn open(backend: &Arc<dyn Backend>, config: &Config) -> Result<Shared
 impl StateMachine {
     /// Follows a backend that a snapshot of the leader has replaced, after
     /// [`mvcc::Store::replace`], which found `attachments`. From now on the entry after `at` is the
-    /// next. Tokens live on: the entries that made them are part of the snapshot.
+    /// next.
     pub fn restore(
         &mut self,
         backend: &dyn Backend,
@@ -69,18 +69,10 @@ impl StateMachine {
     ) -> Result<(), OpenError> {
         let view = backend.read()?;
         let loaded = Loaded::read(&*view, &self.config, attachments)?;
-        let enabled = loaded.auth.is_enabled();
         *self.shared.membership.write() = loaded.membership;
         *self.shared.lessor.lock() = loaded.lessor;
         *self.shared.alarms.write() = loaded.alarms;
-        *self.shared.auth.write() = loaded.auth;
-        let mut tokens = self.shared.tokens.lock();
-        if enabled {
-            tokens.enable();
-        } else {
-            tokens.disable();
-        }
-        drop(tokens);
+        self.shared.replace_auth(loaded.auth);
         self.applied = at;
         self.auth_revision_saved = false;
         Ok(())

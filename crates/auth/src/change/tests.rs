@@ -1,3 +1,5 @@
+//! Changes of users, roles and permissions: refusals, revisions, what is stored.
+
 use storage::{Backend, mem::MemBackend};
 
 use super::*;

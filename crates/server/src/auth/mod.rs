@@ -105,11 +105,12 @@ impl Handle {
         Ok(named.map(|name| Identity { user: name.to_string(), revision }))
     }
 
-    /// The user of a simple token. The index in the token says which entry made it: this member
-    /// must have applied that to judge it.
+    /// The user of a simple token. The index in the token is that of the entry before the one that
+    /// made it: this member must have applied that one to judge the token.
     async fn of_simple_token(&self, token: &str) -> Option<Identity> {
         let (_, index) = token.split_once('.')?;
-        let known = self.progress.wait_applied(RaftIndex(index.parse().ok()?));
+        let made = index.parse::<u64>().ok()?.saturating_add(1);
+        let known = self.progress.wait_applied(RaftIndex(made));
         timeout(self.limits.request_timeout, known).await.ok()?;
         // The revision of the moment at which the token was found good.
         let auth = self.shared.auth.read();
