@@ -12,7 +12,7 @@ use api::{
 };
 use apply::Response;
 use membership::Member;
-use replica::{PeerProgress, Status};
+use replica::PeerProgress;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{driver::NodeEvent, handle::Handle, status::Failure};
@@ -21,7 +21,8 @@ use crate::{driver::NodeEvent, handle::Handle, status::Failure};
 #[derive(Clone, Debug)]
 pub(crate) struct Inspection {
     /// Term, role, leader, positions.
-    pub(crate) status: Status,
+    #[cfg(test)]
+    pub(crate) status: replica::Status,
     /// All members as this leader sees them, itself among them; empty when it does not lead.
     pub(crate) peers: Vec<PeerProgress>,
 }

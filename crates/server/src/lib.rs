@@ -10,7 +10,6 @@ mod cluster_version;
 mod compactor;
 mod consensus;
 mod corruption;
-mod db_file;
 mod discovery;
 mod driver;
 mod handle;

@@ -104,7 +104,7 @@ impl Member {
         let (h, inbox) = (handle.clone(), wal_inbox.clone());
         let wal_thread = thread("wal", Box::new(move || wal_loop::run(&h, &inbox, wal)))?;
         let (h, inbox) = (handle.clone(), apply_inbox.clone());
-        let apply_loop = ApplyLoop { machine, outlets, at, cut };
+        let apply_loop = ApplyLoop { machine, outlets, at, cut, cut_now: false };
         let apply_thread = thread("apply", Box::new(move || apply_loop.run(&h, &inbox)))?;
         let (h, inbox) = (handle.clone(), storage_inbox.clone());
         let storage_thread = thread("storage", Box::new(move || storage_loop::run(&h, &inbox)))?;

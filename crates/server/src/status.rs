@@ -21,14 +21,6 @@ impl Failure {
         code: Code::DeadlineExceeded,
         message: Cow::Borrowed("context deadline exceeded"),
     };
-
-    /// A function of etcd that this release does not have.
-    pub(crate) fn not_built(what: &str) -> Failure {
-        Failure {
-            code: Code::Unimplemented,
-            message: format!("oxetcd: {what} is not built yet").into(),
-        }
-    }
 }
 
 impl From<Error> for Failure {

@@ -14,7 +14,7 @@ use storage::{Backend, schema::meta};
 use wal::Wal;
 
 use super::{Identity, Parts, check_learners, force, initial, wal_options};
-use crate::{db_file::DbFile, peers, settings::Settings};
+use crate::{driver::snapshots, peers, settings::Settings};
 
 /// Recovers a member; `identity` is that of its first start.
 pub(super) fn recover(
@@ -24,21 +24,23 @@ pub(super) fn recover(
     identity: Option<Identity>,
 ) -> Result<Parts> {
     let snap_dir = settings.data_dir.join("member/snap");
-    let snapshots =
+    let records =
         Wal::valid_snapshots(&**fs, &settings.wal_dir).context("failed to read the WAL")?;
-    catch_up(&*backend, &snap_dir, snapshots.last())?;
-    let at = newest_covered(&*backend, &snap_dir, snapshots)?;
+    catch_up(&*backend, &snap_dir, records.last())?;
+    snapshots::remove_covered(&snap_dir, RaftIndex(applied(&*backend)?));
+    let at = newest_covered(&*backend, &snap_dir, records)?;
     let (mut wal, log) = Wal::open(fs.clone(), &settings.wal_dir, &at, wal_options(settings))
         .context("failed to open the WAL")?;
     if let Some(repaired) = &log.repaired {
         tracing::info!(?repaired, "repaired WAL");
     }
     let (mut hard_state, mut entries) = (log.hard_state, log.entries);
-    if at.index == 0 && entries.is_empty() {
-        if let Some(first) = initial::first_entries(settings, &log.metadata)? {
-            (hard_state, entries) = first;
-            wal.save(Some(&hard_state), &entries).context("failed to write the WAL")?;
-        }
+    if at.index == 0
+        && entries.is_empty()
+        && let Some(first) = initial::first_entries(settings, &log.metadata)?
+    {
+        (hard_state, entries) = first;
+        wal.save(Some(&hard_state), &entries).context("failed to write the WAL")?;
     }
     let (member, cluster) = (MemberId(log.metadata.node_id), ClusterId(log.metadata.cluster_id));
     let config = apply_config(settings, member, cluster);
@@ -151,8 +153,8 @@ fn catch_up(
         "applied-index" = applied,
         "replacing the store by a snapshot of the leader"
     );
-    let file = DbFile::open(&path).with_context(|| format!("open {}", path.display()))?;
-    let db = bbolt::Db::open(file).with_context(|| format!("open {}", path.display()))?;
+    let db = storage::engine::open_db(&path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
     let at = meta::put_consistent(RaftIndex(newest.index), Term(newest.term));
     backend
         .replace(&mut storage::image::import(&db).chain(at.map(Ok)))
@@ -163,10 +165,10 @@ fn catch_up(
 fn newest_covered(
     backend: &dyn Backend,
     snap_dir: &Path,
-    snapshots: Vec<walpb::Snapshot>,
+    records: Vec<walpb::Snapshot>,
 ) -> Result<walpb::Snapshot> {
     let applied = applied(backend)?;
-    let newest = snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
+    let newest = records.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
     if newest > applied {
         let path = snap_dir.join("oxetcd");
         if applied == 0 {
@@ -177,6 +179,6 @@ fn newest_covered(
             path.display()
         );
     }
-    let newest = snapshots.into_iter().max_by_key(|snapshot| snapshot.index);
+    let newest = records.into_iter().max_by_key(|snapshot| snapshot.index);
     newest.context("the write-ahead log has a snapshot record")
 }

@@ -49,6 +49,8 @@ pub(crate) struct ApplyLoop {
     pub(crate) at: (RaftIndex, Term),
     /// The index of the last snapshot that was cut.
     pub(crate) cut: RaftIndex,
+    /// Whether one is to be cut after this batch, however small.
+    pub(crate) cut_now: bool,
 }
 
 /// How long clients may read the answer of the request that removed this member.
@@ -107,7 +109,8 @@ impl ApplyLoop {
         for (id, result) in answers {
             handle.waiters.answer(id, result.map_err(Into::into));
         }
-        if self.at.0.0 - self.cut.0 > handle.limits.snapshot_count {
+        let due = self.at.0.0 - self.cut.0 > handle.limits.snapshot_count;
+        if std::mem::take(&mut self.cut_now) || due {
             self.cut(handle);
         }
     }
@@ -189,7 +192,7 @@ impl ApplyLoop {
         }
     }
 
-    fn carry_out(&self, handle: &Handle, effect: Effect) {
+    fn carry_out(&mut self, handle: &Handle, effect: Effect) {
         match effect {
             Effect::Compact { .. } => self.outlets.storage.push_always(StorageEvent::Compact),
             Effect::ConfChange(change) => handle.node.push_always(NodeEvent::ConfChange { change }),
@@ -203,7 +206,9 @@ impl ApplyLoop {
                     .tasks
                     .spawn(async move { crate::member::raise_no_space(&handle).await });
             }
-            Effect::ClusterVersion { version, .. } => {
+            Effect::ClusterVersion { version, lowered } => {
+                // An older release must not meet newer entries in the log.
+                self.cut_now |= lowered;
                 tracing::info!("cluster-version" = %version, "set cluster version");
                 handle.signals.cluster_version();
             }

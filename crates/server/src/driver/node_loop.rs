@@ -160,8 +160,11 @@ impl NodeLoop {
             }
             NodeEvent::TransferLeader { target } => Input::TransferLeader(target),
             NodeEvent::Inspect(sender) => {
-                let (status, peers) = (self.node.status(), self.node.peers());
-                let _gone = sender.send(Inspection { status, peers });
+                let _gone = sender.send(Inspection {
+                    #[cfg(test)]
+                    status: self.node.status(),
+                    peers: self.node.peers(),
+                });
                 return;
             }
             NodeEvent::Messages { messages, bytes } => {

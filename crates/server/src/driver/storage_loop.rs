@@ -11,7 +11,7 @@ use bytes::Bytes;
 use storage::schema::meta;
 
 use super::{NodeEvent, fatal, snapshots};
-use crate::{db_file::DbFile, handle::Handle, inbox::Inbox, peers};
+use crate::{handle::Handle, inbox::Inbox, peers};
 
 /// What can happen to the storage thread.
 pub(crate) enum StorageEvent {
@@ -138,8 +138,7 @@ fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
     let broken = |error: &dyn std::fmt::Display| -> ! {
         fatal(&format!("failed to read the snapshot {}", path.display()), error)
     };
-    let file = DbFile::open(&path).unwrap_or_else(|error| broken(&error));
-    let db = bbolt::Db::open(file).unwrap_or_else(|error| broken(&error));
+    let db = storage::engine::open_db(&path).unwrap_or_else(|error| broken(&error));
     let ops = storage::image::import(&db).chain(meta::put_consistent(index, term).map(Ok));
     let store = &handle.shared.store;
     let replaced = handle.window.replace(at, || {

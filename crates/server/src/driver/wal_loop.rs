@@ -76,6 +76,8 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
                 WalEvent::Snapshot { snapshot } => {
                     gathered.save(handle, &mut wal);
                     save_snapshot(handle, &mut wal, &snapshot);
+                    // The store is beyond it: databases that the leader sent before are history.
+                    snapshots::remove_covered(&handle.snap_dir, index_of(&snapshot));
                     release(handle, &mut wal, index_of(&snapshot));
                 }
                 WalEvent::Restore { snapshot, saved } => {

@@ -12,9 +12,8 @@ use std::{
 
 use api::ids::RaftIndex;
 use bytes::Bytes;
+use storage::engine::open_db;
 use transport::SnapshotReceiver;
-
-use crate::db_file::DbFile;
 
 /// How temporary files begin; etcd removes the same at its start.
 const TEMPORARY: &str = "tmp";
@@ -77,7 +76,7 @@ fn create_unique(snap_dir: &Path) -> io::Result<(File, PathBuf)> {
 /// raft. (Before 3.5 etcd's index in the file could stay behind: the announced one counts.)
 fn check(path: &Path, index: RaftIndex) -> io::Result<()> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
-    let db = bbolt::Db::open(DbFile::open(path)?).map_err(|error| invalid(error.to_string()))?;
+    let db = open_db(path).map_err(|error| invalid(error.to_string()))?;
     let meta = db.bucket(b"meta").map_err(|error| invalid(error.to_string()))?;
     let stored = meta.map(|meta| meta.get(b"consistent_index")).transpose();
     let stored = stored.map_err(|error| invalid(error.to_string()))?.flatten();
