@@ -12,11 +12,13 @@ mod decode;
 mod exit;
 mod global;
 mod gotext;
+mod history;
 mod log;
 mod printer;
 mod process;
 mod prompt;
 mod session;
+mod tree;
 
 use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt, process::ExitCode};
 
@@ -28,7 +30,7 @@ use exit::Failure;
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let words: Vec<_> = args.into_iter().skip(1).map(OsString::into_vec).collect();
     match run(&ROOT, &words) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure { code, message }) => {
             if let Some(message) = message {
                 eprintln!("Error: {message}");
@@ -38,7 +40,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn run(root: &'static Command, words: &[Vec<u8>]) -> Result<(), Failure> {
+fn run(root: &'static Command, words: &[Vec<u8>]) -> Result<ExitCode, Failure> {
     let (path, words) = match cli::find(root, words) {
         Ok(found) => found,
         Err(unknown) => {
@@ -47,6 +49,9 @@ fn run(root: &'static Command, words: &[Vec<u8>]) -> Result<(), Failure> {
             return Err(Failure::silent(1));
         }
     };
+    if let Some(forward) = path.last().and_then(|command| command.forward) {
+        return Ok(forward(words));
+    }
     let misused = |path: &[&'static Command], why: String| {
         eprintln!("Error: {why}\n{}", usage::usage(path));
         Failure::silent(1)
@@ -58,12 +63,16 @@ fn run(root: &'static Command, words: &[Vec<u8>]) -> Result<(), Failure> {
     let command = invocation.command();
     let run = match command.run {
         Some(run) if !invocation.flags.bool("help") => run,
-        _ => return Ok(std::io::stdout().write_all(usage::help(&path).as_bytes())?),
+        _ => {
+            std::io::stdout().write_all(usage::help(&path).as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     if let Some(why) = refused_choice(command, &invocation.args, &path) {
         return Err(misused(&path, why));
     }
-    run(&invocation)
+    run(&invocation)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Why the argument of a command with fixed choices is none of them.

@@ -1,8 +1,8 @@
 //! From words to a command: the first word that is no flag, and no value of one, names a child.
 
 use super::{
-    Command,
-    flag::{Flags, Kind},
+    Command, Group,
+    flag::{Flag, Flags},
 };
 
 /// No command of that name.
@@ -61,12 +61,12 @@ fn first_argument(words: &[Vec<u8>], flags: &Flags) -> Option<usize> {
             return None;
         }
         let takes_value = if let Some(name) = word.strip_prefix("--") {
-            !name.contains('=') && !flags.find(name).is_some_and(|flag| flag.kind == Kind::Bool)
+            !name.contains('=') && !flags.find(name).is_some_and(Flag::stands_alone)
         } else if let Some(letters) = word.strip_prefix('-') {
             let mut letters = letters.chars();
             match (letters.next(), letters.next()) {
                 (Some(letter), None) => {
-                    !flags.find_short(letter).is_some_and(|flag| flag.kind == Kind::Bool)
+                    !flags.find_short(letter).is_some_and(Flag::stands_alone)
                 }
                 _ => false,
             }
@@ -87,7 +87,7 @@ pub(super) fn child(command: &'static Command, word: &str) -> Option<&'static Co
         if child.name() == word {
             return Some(child);
         }
-        if child.name().starts_with(word) {
+        if child.group != Some(Group::Own) && child.name().starts_with(word) {
             candidates.push(*child);
         }
     }
@@ -103,6 +103,7 @@ fn similar(command: &'static Command, word: &str) -> Vec<&'static str> {
     let mut names: Vec<_> = command
         .children
         .iter()
+        .filter(|child| child.group != Some(Group::Own))
         .map(|child| child.name())
         .filter(|name| distance(&word, name) <= 2 || name.starts_with(&word))
         .collect();

@@ -36,12 +36,14 @@ pub(crate) struct Flag {
     pub(crate) help: &'static str,
     /// Values to offer where the shell completes; any are allowed.
     pub(crate) hints: &'static [&'static str],
+    /// The value of the flag alone, when it may stand without one; a value then follows `=`.
+    pub(crate) alone: Option<&'static str>,
 }
 
 impl Flag {
     /// A flag whose default is the zero value of its kind.
     pub(crate) const fn new(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-        Flag { name, short: None, kind, default: "", help, hints: &[] }
+        Flag { name, short: None, kind, default: "", help, hints: &[], alone: None }
     }
 
     /// The flag with a one-letter form.
@@ -60,6 +62,22 @@ impl Flag {
     pub(crate) const fn hints(mut self, values: &'static [&'static str]) -> Flag {
         self.hints = values;
         self
+    }
+
+    /// The flag with a value for when it stands alone.
+    pub(crate) const fn alone(mut self, value: &'static str) -> Flag {
+        self.alone = Some(value);
+        self
+    }
+
+    /// Whether no value follows the flag as a word of its own.
+    pub(crate) fn stands_alone(&self) -> bool {
+        self.value_alone().is_some()
+    }
+
+    /// The value of the flag alone.
+    pub(super) fn value_alone(&self) -> Option<&'static str> {
+        if self.kind == Kind::Bool { Some("true") } else { self.alone }
     }
 
     /// Reads one value.

@@ -10,6 +10,8 @@ pub(crate) mod flag;
 mod parse;
 pub(crate) mod usage;
 
+use std::process::ExitCode;
+
 use crate::exit::Outcome;
 use flag::{Flag, Flags};
 
@@ -29,16 +31,20 @@ pub(crate) enum Group {
     Authentication,
     /// Everything else.
     Utility,
+    /// What etcdctl does not have. Their names may not be shortened, so that whatever was
+    /// unambiguous for etcdctl still is.
+    Own,
 }
 
 impl Group {
     /// All groups in the order of the help.
-    pub(crate) const ALL: [Group; 5] = [
+    pub(crate) const ALL: [Group; 6] = [
         Group::KeyValue,
         Group::Maintenance,
         Group::Concurrency,
         Group::Authentication,
         Group::Utility,
+        Group::Own,
     ];
 
     /// The heading.
@@ -49,9 +55,13 @@ impl Group {
             Group::Concurrency => "Concurrency commands",
             Group::Authentication => "Authentication commands",
             Group::Utility => "Utility commands",
+            Group::Own => "Exploring commands (not in etcd's etcdctl)",
         }
     }
 }
+
+/// Runs words that another tool understands.
+pub(crate) type Forward = fn(Vec<Vec<u8>>) -> ExitCode;
 
 /// One command. [`Command::BASE`] has the rest of what most leave alone.
 pub(crate) struct Command {
@@ -73,6 +83,8 @@ pub(crate) struct Command {
     pub(crate) children: &'static [&'static Command],
     /// What it does; none when it only has children.
     pub(crate) run: Option<fn(&Invocation) -> Outcome>,
+    /// What takes all its words as they stand, flags included, instead of `run`.
+    pub(crate) forward: Option<Forward>,
     /// The only words that its single argument may be; empty for any arguments.
     pub(crate) choices: &'static [&'static str],
 }
@@ -89,6 +101,7 @@ impl Command {
         persistent: &[],
         children: &[],
         run: None,
+        forward: None,
         choices: &[],
     };
 

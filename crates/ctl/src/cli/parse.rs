@@ -40,10 +40,10 @@ fn set_long(
         None => (long, None),
     };
     let flag = flags.find(name).ok_or_else(|| format!("unknown flag: --{name}"))?;
-    match (value, flag.kind) {
+    match (value, flag.value_alone()) {
         (Some(value), _) => flags.set(flag, value),
-        (None, super::flag::Kind::Bool) => flags.set(flag, "true"),
-        (None, _) => {
+        (None, Some(value)) => flags.set(flag, value),
+        (None, None) => {
             let value = words.next().ok_or_else(|| format!("flag needs an argument: --{name}"))?;
             flags.set(flag, &String::from_utf8_lossy(value))
         }
@@ -64,8 +64,8 @@ fn set_short(flags: &mut Flags, letters: &str, words: &mut Words<'_>) -> Result<
         {
             return flags.set(flag, value);
         }
-        if flag.kind == super::flag::Kind::Bool {
-            flags.set(flag, "true")?;
+        if let Some(value) = flag.value_alone() {
+            flags.set(flag, value)?;
             continue;
         }
         if !rest.is_empty() {

@@ -14,8 +14,10 @@ use crate::{
         Command, Group, Invocation,
         flag::{Flag, Flags, Kind},
     },
+    decode::print::{DECODE, MANAGED_FIELDS, REVEAL},
     exit::{Failure, Outcome},
     gotext::quote::quote,
+    history,
     printer::{Answer, Format},
     session::{Display, Session},
 };
@@ -43,6 +45,10 @@ pub(crate) static COMMAND: Command = Command {
         Flag::new("min-mod-rev", Kind::Int, "only keys modified at this revision or later"),
         Flag::new("max-mod-rev", Kind::Int, "only keys modified at this revision or earlier"),
         Flag::new("stream", Kind::Bool, "read as a stream of pieces (RangeStream)"),
+        DECODE,
+        REVEAL,
+        MANAGED_FIELDS,
+        history::get::AT_REV,
     ],
     run: Some(run),
     ..Command::BASE
@@ -57,6 +63,9 @@ pub(crate) const CONSISTENCY: Flag =
 fn run(invocation: &Invocation) -> Outcome {
     let request = request(&invocation.flags, &invocation.args)?;
     let session = Session::open(invocation)?;
+    if history::get::is_asked(&session.flags) {
+        return history::get::run(&session, request);
+    }
     let client = session.timed_client()?;
     let answer = match session.flags.bool("stream") {
         true => session.run(client.range_collected(request))?,

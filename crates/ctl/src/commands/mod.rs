@@ -27,7 +27,7 @@ pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod watch;
 
-use crate::{cli::Command, global};
+use crate::{cli::Command, global, tree};
 
 /// The tool itself.
 pub(crate) static ROOT: Command = Command {
@@ -60,6 +60,9 @@ pub(crate) static ROOT: Command = Command {
         &downgrade::COMMAND,
         &options::COMMAND,
         &help::COMMAND,
+        &tree::ls::COMMAND,
+        &tree::walk::COMMAND,
+        &tree::du::COMMAND,
     ],
     ..Command::BASE
 };

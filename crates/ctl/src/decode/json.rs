@@ -8,7 +8,7 @@ use super::{node::Node, paint::Paint};
 use crate::gotext::json::text;
 
 /// The value of a JSON document; `None` when it is none, or is nested deeper than 128.
-pub(super) fn read(bytes: &[u8]) -> Option<Node> {
+pub(crate) fn read(bytes: &[u8]) -> Option<Node> {
     serde_json::from_slice(bytes).ok()
 }
 
@@ -20,7 +20,7 @@ pub(super) fn write(node: &Node, paint: Paint) -> String {
 }
 
 /// Writes a value on one line.
-pub(super) fn write_line(node: &Node) -> String {
+pub(crate) fn write_line(node: &Node) -> String {
     let mut out = String::new();
     value(&mut out, node, Paint::OFF, None);
     out

@@ -6,11 +6,12 @@
 //! their number; nesting is bounded.
 
 mod dump;
-mod json;
+pub(crate) mod json;
 mod kubernetes;
-mod node;
+pub(crate) mod node;
 mod object;
 pub(crate) mod paint;
+pub(crate) mod print;
 mod schema;
 pub(crate) mod text;
 mod wire;

@@ -1,6 +1,47 @@
-//! Colours, where a terminal shows them.
+//! What a terminal is shown, and what a pipe gets: colours and escapes, or bytes as they are.
 
-use std::io::{IsTerminal, stdout};
+use std::{
+    borrow::Cow,
+    io::{IsTerminal, stdout},
+};
+
+use super::text;
+
+/// Where keys are written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Screen {
+    /// Its colours.
+    pub(crate) paint: Paint,
+    /// Whether people look at it, or a program reads it.
+    pub(crate) terminal: bool,
+}
+
+impl Screen {
+    /// A pipe or file.
+    #[cfg(test)]
+    pub(crate) const PIPE: Screen = Screen { paint: Paint::OFF, terminal: false };
+
+    /// Standard output.
+    pub(crate) fn stdout() -> Screen {
+        Screen { paint: Paint::of_stdout(), terminal: stdout().is_terminal() }
+    }
+
+    /// A key: escaped for people where it is not printable, as it is for programs.
+    pub(crate) fn key(self, key: &[u8]) -> Cow<'_, [u8]> {
+        match self.terminal {
+            true => Cow::Owned(text::key(key).into_owned().into_bytes()),
+            false => Cow::Borrowed(key),
+        }
+    }
+
+    /// A prefix with keys below it.
+    pub(crate) fn prefix(self, key: &[u8]) -> Cow<'_, [u8]> {
+        match self.terminal {
+            true => Cow::Owned(self.paint.prefix(&text::key(key)).into_bytes()),
+            false => Cow::Borrowed(key),
+        }
+    }
+}
 
 /// Whether text is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod rows;
 mod simple;
 mod table;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use api::{
     etcdserverpb as pb,
@@ -180,7 +180,10 @@ impl Format {
     /// The format's printer.
     pub(crate) fn printer(self, hex: bool, value_only: bool) -> Box<dyn Printer> {
         match self {
-            Format::Simple => Box::new(simple::Simple { hex, value_only }),
+            Format::Simple => {
+                let terminal = std::io::stdout().is_terminal();
+                Box::new(simple::Simple { hex, value_only, terminal })
+            },
             Format::Fields => Box::new(fields::Fields { hex }),
             Format::Json => Box::new(json::Json { hex }),
             Format::Protobuf => Box::new(protobuf::Protobuf),

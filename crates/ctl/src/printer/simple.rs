@@ -12,7 +12,7 @@ use api::{
 use client::watch::WatchResponse;
 
 use super::{Answer, Health, Printer, decoded, rows};
-use crate::exit::Outcome;
+use crate::{decode::text, exit::Outcome};
 
 /// The simple format.
 pub(super) struct Simple {
@@ -20,6 +20,8 @@ pub(super) struct Simple {
     pub(super) hex: bool,
     /// Values without their keys.
     pub(super) value_only: bool,
+    /// Keys go to a terminal, which must not be sent what it would act upon.
+    pub(super) terminal: bool,
 }
 
 impl Printer for Simple {
@@ -55,9 +57,16 @@ impl Simple {
     fn kv(&self, kv: &RawKeyValue, out: &mut dyn Write) -> io::Result<()> {
         let kv = decoded(kv);
         if !self.value_only {
-            self.bytes(&kv.key, out)?;
+            self.key(&kv.key, out)?;
         }
         self.bytes(&kv.value, out)
+    }
+
+    fn key(&self, key: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        match self.terminal && !self.hex {
+            true => writeln!(out, "{}", text::key(key)),
+            false => self.bytes(key, out),
+        }
     }
 
     fn bytes(&self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
