@@ -12,6 +12,11 @@ async fn members_join_learn_vote_and_leave() {
     rig.try_start(1, rig.settings_of(1, [1], "new")).await.unwrap();
     rig.wait_ready().await;
     rig.put(1, "a", "1").await;
+    // Nobody may join before it is known which version the cluster has.
+    eventually("the version is decided", || {
+        rig.handle(1).shared.membership.read().cluster_version().is_some()
+    })
+    .await;
 
     for number in [2, 3] {
         let learner = members::new_member(&[rig.peer_url(number)], true).unwrap();
