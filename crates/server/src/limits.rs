@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Passwords that may wait to be compared or hashed.
+pub(crate) const PASSWORDS_WAITING_MAX: usize = 16_384;
+/// Comparisons of passwords whose result is kept: the last so many that were asked for, and up to as
+/// many before them.
+pub(crate) const PASSWORDS_KEPT_MAX: usize = 32_768;
+
 /// Bounds on requests, queues and waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {

@@ -16,12 +16,10 @@ use rand::Rng;
 use ring::hmac;
 use tokio::sync::{Semaphore, watch};
 
-use crate::status::Failure;
-
-/// Answers that are kept: the last so many that were asked for, and up to as many before them.
-const KEPT_MAX: usize = 32_768;
-/// Comparisons and hashings that may wait for their turn.
-const WAITING_MAX: usize = 16_384;
+use crate::{
+    limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX},
+    status::Failure,
+};
 
 type Digest = [u8; 32];
 
@@ -60,7 +58,7 @@ impl Answers {
     }
 
     fn keep(&mut self, digest: Digest, answer: bool) {
-        if self.recent.len() >= KEPT_MAX {
+        if self.recent.len() >= PASSWORDS_KEPT_MAX {
             self.older = std::mem::take(&mut self.recent);
         }
         self.recent.insert(digest, answer);
@@ -74,7 +72,7 @@ impl Passwords {
         let inner = Inner {
             secret: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             turns: Semaphore::new(turns),
-            places: Arc::new(Semaphore::new(WAITING_MAX)),
+            places: Arc::new(Semaphore::new(PASSWORDS_WAITING_MAX)),
             answers: Mutex::default(),
         };
         Passwords { inner: Arc::new(inner), cost }
@@ -211,7 +209,7 @@ mod tests {
         while passwords.inner.answers.lock().pending.is_empty() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(passwords.inner.places.available_permits(), WAITING_MAX - 1);
+        assert_eq!(passwords.inner.places.available_permits(), PASSWORDS_WAITING_MAX - 1);
         waiting[0].abort();
         drop(turn);
         for waiting in waiting.into_iter().skip(1) {
@@ -237,11 +235,11 @@ mod tests {
             digest[..8].copy_from_slice(&n.to_be_bytes());
             digest
         };
-        for n in 0..3 * KEPT_MAX {
+        for n in 0..3 * PASSWORDS_KEPT_MAX {
             answers.keep(digest(n), true);
             assert_eq!(answers.known(&digest(0)), Some(true), "asked for all the time");
         }
-        assert!(answers.recent.len() + answers.older.len() <= 2 * KEPT_MAX);
+        assert!(answers.recent.len() + answers.older.len() <= 2 * PASSWORDS_KEPT_MAX);
         assert_eq!(answers.known(&digest(1)), None);
     }
 }
