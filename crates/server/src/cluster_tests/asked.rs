@@ -316,7 +316,8 @@ async fn members_that_come_to_one_token_become_a_cluster() {
     let (mut first, mut second) = (settings(1), settings(2));
     let (one, other) =
         tokio::join!(discovery::discover(&mut first), discovery::discover(&mut second));
-    (one.unwrap(), other.unwrap());
+    one.unwrap();
+    other.unwrap();
     assert_eq!(first.initial_cluster, second.initial_cluster);
     assert_eq!(first.initial_cluster_token, "t");
     for number in [1, 2] {
