@@ -15,6 +15,9 @@ use tower_service::Service;
 
 use crate::{balancer::Balancer, connect::cause};
 
+/// The text of failures of which it is certain that the request was not processed.
+pub(crate) const NOT_SENT: &str = "there is no connection available";
+
 /// A handle on the balanced connections; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Channel {
@@ -113,8 +116,11 @@ fn of_h2(error: &h2::Error) -> Status {
     if !error.is_reset() {
         return Status::unavailable(text);
     }
+    if error.reason() == Some(h2::Reason::REFUSED_STREAM) && error.is_remote() {
+        // The server says that nothing was processed (RFC 9113, section 8.7).
+        return Status::unavailable(NOT_SENT);
+    }
     let code = match error.reason() {
-        Some(h2::Reason::REFUSED_STREAM) => Code::Unavailable,
         Some(h2::Reason::CANCEL) => Code::Cancelled,
         Some(h2::Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
         Some(h2::Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,

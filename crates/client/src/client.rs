@@ -331,3 +331,6 @@ fn oversized(message: &str) -> Option<&str> {
     let rest = message.strip_prefix("Error, decoded message length too large: found ")?;
     rest.split(' ').next()
 }
+
+#[cfg(test)]
+mod tests;

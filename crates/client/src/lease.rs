@@ -161,3 +161,6 @@ impl KeepAlive {
         tracing::warn!(error, "error occurred during lease keep alive loop");
     }
 }
+
+#[cfg(test)]
+mod tests;

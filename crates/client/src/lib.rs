@@ -15,6 +15,8 @@ mod connect;
 pub mod election;
 pub mod endpoint;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod kv;
 pub mod lease;
 pub mod mutex;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::Rng;
 use tonic::Code;
 
-use crate::error::Error;
+use crate::{channel::NOT_SENT, error::Error};
 
 /// Attempts for one unary call.
 pub(crate) const MAX_ATTEMPTS: usize = 100;
@@ -68,6 +68,9 @@ pub(crate) fn next(error: &Error, situation: Situation) -> Next {
     if error.is(Etcd::NotSupportedForLearner) && situation.endpoints > 1 {
         return Next::Again;
     }
+    if error.code() == Code::Unavailable && error.message() == NOT_SENT {
+        return Next::Again;
+    }
     match (situation.policy, error.code()) {
         // The deadline of the server, or of a proxy; the caller's own never comes here.
         (Policy::Repeatable, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled) => {
@@ -115,6 +118,12 @@ mod tests {
             let error = status(code, message);
             assert_eq!(next(&error, situation(Policy::Once)), Next::Fail, "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_not_processed_is_sent_again() {
+        let refused = status(Code::Unavailable, NOT_SENT);
+        assert_eq!(next(&refused, situation(Policy::Once)), Next::Again);
     }
 
     #[test]

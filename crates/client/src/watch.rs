@@ -262,3 +262,6 @@ fn refusal(reason: String) -> Error {
         false => Error::Refused(reason),
     }
 }
+
+#[cfg(test)]
+mod tests;
