@@ -65,9 +65,7 @@ fn first_argument(words: &[Vec<u8>], flags: &Flags) -> Option<usize> {
         } else if let Some(letters) = word.strip_prefix('-') {
             let mut letters = letters.chars();
             match (letters.next(), letters.next()) {
-                (Some(letter), None) => {
-                    !flags.find_short(letter).is_some_and(Flag::stands_alone)
-                }
+                (Some(letter), None) => !flags.find_short(letter).is_some_and(Flag::stands_alone),
                 _ => false,
             }
         } else if word.is_empty() {

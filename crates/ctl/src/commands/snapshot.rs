@@ -4,16 +4,21 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
-    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Instant,
 };
 
 use client::client::Client;
 
 use crate::{
-    cli::{Command, Group, Invocation},
+    cli::{Command, Group, Invocation, flag::Kind},
     exit::{Code, Failure, Outcome},
+    global::FLAGS,
     gotext::{duration, size},
     log,
     session::{Session, say},
@@ -30,7 +35,7 @@ pub(crate) static COMMAND: Command = Command {
     example: "  etcdctl snapshot save /backup/etcd-snapshot.db\n  \
               etcdctl --endpoints=127.0.0.1:3000 snapshot save backup.db",
     group: Some(Group::Maintenance),
-    children: &[&SAVE],
+    children: &[&SAVE, &STATUS, &RESTORE],
     ..Command::BASE
 };
 
@@ -40,6 +45,53 @@ static SAVE: Command = Command {
     run: Some(save),
     ..Command::BASE
 };
+
+static STATUS: Command = Command {
+    usage: "status <filename>",
+    short: "[deprecated] Runs etcdutl snapshot status",
+    forward: Some(status),
+    ..Command::BASE
+};
+
+static RESTORE: Command = Command {
+    usage: "restore <filename>",
+    short: "[deprecated] Runs etcdutl snapshot restore",
+    forward: Some(restore),
+    ..Command::BASE
+};
+
+fn status(words: Vec<Vec<u8>>) -> ExitCode {
+    offline("status", words)
+}
+
+fn restore(words: Vec<Vec<u8>>) -> ExitCode {
+    offline("restore", words)
+}
+
+/// Runs the tool that works on files, which has these commands since etcd 3.6.
+fn offline(verb: &str, words: Vec<Vec<u8>>) -> ExitCode {
+    eprintln!("Deprecated: Use `etcdutl snapshot {verb}` instead.\n");
+    let mut args: Vec<OsString> = vec!["etcdutl".into(), "snapshot".into(), verb.into()];
+    args.extend(without_cluster_flags(words).into_iter().map(OsString::from_vec));
+    utl::main(args)
+}
+
+/// The words without flags that say how to reach a cluster: no cluster is asked here.
+fn without_cluster_flags(words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let text = String::from_utf8_lossy(&word).into_owned();
+        let name = text.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name));
+        let known = FLAGS.iter().find(|flag| Some(flag.name) == name && flag.name != "write-out");
+        match known {
+            None => kept.push(word),
+            Some(flag) if flag.kind != Kind::Bool && !text.contains('=') => drop(words.next()),
+            Some(_) => {}
+        }
+    }
+    kept
+}
 
 fn save(invocation: &Invocation) -> Outcome {
     let [path] = &invocation.args[..] else {
@@ -191,6 +243,14 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_flags_of_the_file_tool_are_forwarded() {
+        let words = ["--endpoints", "a:1", "--debug", "-w", "json", "--cert=x", "f.db", "--name=y"];
+        let words = words.map(|word| word.as_bytes().to_vec()).to_vec();
+        let kept = without_cluster_flags(words);
+        assert_eq!(kept, [&b"-w"[..], b"json", b"f.db", b"--name=y"]);
+    }
 
     #[test]
     fn an_unfinished_file_is_removed() {

@@ -183,7 +183,7 @@ impl Format {
             Format::Simple => {
                 let terminal = std::io::stdout().is_terminal();
                 Box::new(simple::Simple { hex, value_only, terminal })
-            },
+            }
             Format::Fields => Box::new(fields::Fields { hex }),
             Format::Json => Box::new(json::Json { hex }),
             Format::Protobuf => Box::new(protobuf::Protobuf),
