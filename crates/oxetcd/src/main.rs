@@ -19,8 +19,8 @@ fn main() -> ExitCode {
     let (role, args) = role(std::env::args_os().collect());
     match role {
         Role::Server => server::main(named("etcd", args)),
-        Role::Ctl => not_built("etcdctl"),
-        Role::Utl => not_built("etcdutl"),
+        Role::Ctl => ctl::main(named("etcdctl", args)),
+        Role::Utl => utl::main(named("etcdutl", args)),
         Role::Bench => bench::main(named("oxetcd bench", args)),
     }
 }
@@ -54,11 +54,6 @@ fn role(mut args: Vec<OsString>) -> (Role, Vec<OsString>) {
         }
         None => (Role::Server, args),
     }
-}
-
-fn not_built(tool: &str) -> ExitCode {
-    eprintln!("oxetcd: {tool} is not built yet; etcd's own {tool} works with oxetcd");
-    ExitCode::FAILURE
 }
 
 #[cfg(test)]

@@ -32,20 +32,22 @@ fn an_unknown_flag_ends_with_2() {
 fn what_is_not_built_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("d");
-    let output = oxetcd(&["--data-dir", data.to_str().unwrap(), "--auto-tls"]);
+    let output = oxetcd(&["--data-dir", data.to_str().unwrap(), "--enable-distributed-tracing"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("auto-tls") && stderr.contains("not built"), "{stderr}");
+    assert!(stderr.contains("distributed-tracing") && stderr.contains("not built"), "{stderr}");
     assert!(!data.exists(), "a refused start leaves nothing behind");
 }
 
 #[test]
-fn tools_say_that_they_are_not_built() {
-    for tool in ["ctl"] {
-        let output = oxetcd(&[tool, "version"]);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains("not built yet"));
-    }
+fn ctl_is_in_the_binary() {
+    let output = oxetcd(&["ctl", "version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "etcdctl version: 3.7.1\nAPI version: 3.7\n");
+    let output = oxetcd(&["ctl", "get"]);
+    assert_eq!(output.status.code(), Some(128));
+    let usage = "get command needs one argument as key and an optional argument as range_end";
+    assert_eq!(text(&output.stderr), format!("Error: {usage}\n"));
 }
 
 #[test]
