@@ -7,7 +7,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["wal", "storage"],
     &["mvcc", "watch", "lease", "membership", "auth"],
     &["apply", "replica"],
-    &["config", "tls", "transport", "client", "server", "ctl", "utl"],
+    &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl"],
     &["oxetcd", "bench", "sim", "conformance", "cluster", "xtask"],
 ];
 
@@ -17,6 +17,7 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("transport", "tls"),
     ("client", "tls"),
     ("server", "config"),
+    ("server", "protojson"),
     ("server", "tls"),
     ("server", "transport"),
     ("server", "client"),

@@ -159,8 +159,6 @@ mod tests {
             ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
             ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
             ("--memory-mlock", "--memory-mlock asks for locked memory"),
-            ("--cors=http://a:1", "--cors asks for origins to be checked"),
-            ("--host-whitelist=a", "--host-whitelist asks for Host headers to be checked"),
             ("--metrics=extensive", "--metrics asks for the histogram of request times"),
         ];
         for (arg, text) in cases {

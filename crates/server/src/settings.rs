@@ -4,7 +4,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use config::Config;
 
-use crate::{http::HttpSettings, limits::Limits, monitors::MonitorSettings, security::Security};
+use crate::{
+    http::{Access, HttpSettings},
+    limits::Limits,
+    monitors::MonitorSettings,
+    security::Security,
+};
 
 /// A member's settings, taken from flags, environment or file.
 pub(crate) struct Settings {
@@ -118,6 +123,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         concurrent_streams_max: config.max_concurrent_streams,
         ping_interval: on.then(|| interval.to_std()),
         ping_timeout: timeout.to_std(),
+        access: Access::new(config),
     }
 }
 

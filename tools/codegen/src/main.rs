@@ -1,8 +1,13 @@
-//! Writes `crates/api/src/generated` from `crates/api/proto`, in pure Rust (no protoc).
+//! Writes `crates/api/src/generated` from `crates/api/proto`, in pure Rust (no protoc), and the
+//! tables of `crates/protojson/src/generated`.
 //!
 //! The result is committed; `--check` writes nothing and fails if it is stale.
 
+mod tables;
+
 use std::{fs, path::Path, process::ExitCode};
+
+use protox::prost_reflect::DescriptorPool;
 
 const PROTOS: [&str; 12] = [
     "authpb.proto",
@@ -20,18 +25,28 @@ const PROTOS: [&str; 12] = [
 ];
 
 fn main() -> ExitCode {
-    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/api");
-    let committed = api.join("src/generated");
-    let fresh = std::env::temp_dir().join(format!("oxetcd-codegen-{}", std::process::id()));
-    fs::create_dir_all(&fresh).expect("create the output directory");
-    generate(&api.join("proto"), &fresh);
-    let stale = install(&fresh, &committed, std::env::args().any(|arg| arg == "--check"));
-    fs::remove_dir_all(&fresh).expect("remove the temporary output");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
+    let check = std::env::args().any(|arg| arg == "--check");
+    let mut stale = Vec::new();
+    for (name, generate) in [("api", generate as fn(&Path, &Path)), ("protojson", write_tables)] {
+        let fresh = std::env::temp_dir().join(format!("codegen-{name}-{}", std::process::id()));
+        fs::create_dir_all(&fresh).expect("create the output directory");
+        generate(&crates.join("api/proto"), &fresh);
+        stale.extend(install(&fresh, &crates.join(name).join("src/generated"), check));
+        fs::remove_dir_all(&fresh).expect("remove the temporary output");
+    }
     if stale.is_empty() {
         return ExitCode::SUCCESS;
     }
     eprintln!("stale generated files: {}; run cargo xtask codegen", stale.join(", "));
     ExitCode::FAILURE
+}
+
+/// Writes what JSON needs to know of the messages.
+fn write_tables(protos: &Path, out: &Path) {
+    let descriptors = protox::compile(PROTOS, [protos]).expect("compile the proto files");
+    let pool = DescriptorPool::from_file_descriptor_set(descriptors).expect("a whole set");
+    fs::write(out.join("tables.rs"), tables::tables(&pool)).expect("write the tables");
 }
 
 /// Compiles every proto file into `out`. Stubs are behind the `tonic` feature of `api`; stored

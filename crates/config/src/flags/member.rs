@@ -66,7 +66,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Harmless("listeners always have SO_REUSEADDR"),
     "Set SO_REUSEADDR on listeners, so that an address in TIME_WAIT can be bound.";
     "enable-grpc-gateway", Kind::Bool(|c| &mut c.enable_grpc_gateway),
-    Status::Harmless("the JSON gateway is not built yet: requests below /v3/ get 404"),
+    Status::Built(""),
     "Serve the JSON gateway below /v3/.";
     "raft-read-timeout", Kind::Duration(|c| &mut c.raft_read_timeout),
     Status::Built(""),

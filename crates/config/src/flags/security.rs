@@ -64,10 +64,10 @@ pub(super) const SHARED: &[Flag] = rows! { Group::Security;
     "cipher-suites", Kind::Words(|c| &mut c.cipher_suites),
     Status::Built("those with ECDHE and AES-GCM or ChaCha20; Go's others are left out, with a warning"),
     "TLS cipher suites, separated by commas.";
-    "cors", Kind::Urls(|c| &mut c.cors, "*"), Status::Refused("origins to be checked"),
+    "cors", Kind::Urls(|c| &mut c.cors, "*"), Status::Built(""),
     "Origins that browsers may use, separated by commas; * allows all.";
     "host-whitelist", Kind::UniqueWords(|c| &mut c.host_whitelist),
-    Status::Refused("Host headers to be checked"),
+    Status::Built(""),
     "Host names that HTTP requests may use without TLS, separated by commas; * allows all.";
     "tls-min-version", Kind::Text(|c| &mut c.tls_min_version), TLS,
     "Lowest TLS version: TLS1.2 or TLS1.3.";

@@ -11,7 +11,7 @@ use hyper_util::{
 use tls::{Acceptor, PeerIdentity};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{HttpSettings, Router, Surface, authority::AuthorityShim};
+use super::{HttpSettings, Router, Surface, access::Encrypted, authority::AuthorityShim};
 use crate::{auth::CommonName, handle::Handle, listen::Bound, security::log_refusal};
 
 /// Window of received bytes per stream and connection: the largest request fits without a stall.
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings) {
     let Bound { listener, acceptor, surface, address, connections_max } = bound;
     announce(handle.clone(), surface, &acceptor, address);
-    let router = Router::new(surface, handle.clone());
+    let router = Router::new(surface, handle.clone(), settings.access.clone());
     let builder = builder(&settings);
     let free = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
@@ -127,15 +127,20 @@ async fn serve_connection(
         _ => builder,
     };
     let name = common_name(&identity);
+    let encrypted = identity.is_tls;
     let service =
         TowerToHyperService::new(tower::service_fn(move |mut request: http::Request<_>| {
             if let Some(name) = &name {
                 request.extensions_mut().insert(name.clone());
             }
+            if encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
             let router = router.clone();
             async move { Ok::<_, Infallible>(router.route(request).await) }
         }));
-    let connection = builder.serve_connection(TokioIo::new(AuthorityShim::new(stream)), service);
+    let connection =
+        builder.serve_connection_with_upgrades(TokioIo::new(AuthorityShim::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -16,7 +16,6 @@ use api::{
     v3lockpb::lock_server::LockServer,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tower_service::Service;
 
@@ -89,14 +88,14 @@ impl Grpc {
     }
 
     /// Answers one call.
-    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let timeout = deadline(&request);
         if let Err(refusal) = self.admit(&path, request.headers()) {
             return Status::from(Failure::from(refusal)).into_http();
         }
         let bound = STREAMS.contains(&path.as_str()) && asks_for_leader(request.headers());
-        let dispatched = self.dispatch(&path, request.map(Body::new));
+        let dispatched = self.dispatch(&path, request);
         let mut response = match timeout {
             None => dispatched.await,
             Some(limit) => match tokio::time::timeout(limit, dispatched).await {

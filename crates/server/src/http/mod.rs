@@ -1,8 +1,10 @@
 //! The client listener: HTTP/1 and HTTP/2 on one port, gRPC told from plain HTTP by its content
 //! type (spec http.md section 1).
 
+mod access;
 mod authority;
 mod connection;
+mod gateway;
 mod grpc;
 mod health;
 mod leader_bound;
@@ -10,14 +12,16 @@ pub(crate) mod plain;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use tonic::body::Body;
 
+pub(crate) use access::Access;
 pub(crate) use connection::serve;
 pub(crate) use grpc::Grpc;
 
 use crate::handle::Handle;
+use gateway::Gateway;
 
 /// HTTP/2 settings of client connections.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct HttpSettings {
     pub(crate) ping_interval: Option<Duration>,
     /// Time that a ping may go unanswered (`--grpc-keepalive-timeout`).
     pub(crate) ping_timeout: Duration,
+    /// Who may use the HTTP paths.
+    pub(crate) access: Access,
 }
 
 /// What a listener serves.
@@ -49,12 +55,15 @@ struct Router {
     surface: Surface,
     handle: Handle,
     grpc: Arc<Grpc>,
+    gateway: Option<Gateway>,
+    access: Arc<Access>,
 }
 
 impl Router {
-    fn new(surface: Surface, handle: Handle) -> Router {
+    fn new(surface: Surface, handle: Handle, access: Access) -> Router {
         let grpc = Arc::new(Grpc::new(&handle));
-        Router { surface, handle, grpc }
+        let gateway = access.gateway.then(|| Gateway::new(handle.clone(), grpc.clone()));
+        Router { surface, handle, grpc, gateway, access: Arc::new(access) }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -67,9 +76,107 @@ impl Router {
         let kind = request.headers().get(http::header::CONTENT_TYPE);
         let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         match self.surface {
-            Surface::Client | Surface::Grpc if is_grpc => self.grpc.call(request).await,
+            Surface::Client | Surface::Grpc if is_grpc => {
+                self.grpc.call(request.map(Body::new)).await
+            }
             Surface::Grpc => grpc::not_grpc(kind),
+            Surface::Metrics => plain::route(&self.handle, self.surface, request).await,
+            Surface::Client | Surface::Http => self.http(request).await,
+        }
+    }
+
+    /// Answers a request of the client listener that is no gRPC.
+    async fn http(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if let Some(below) = request.uri().path().strip_prefix("/v3beta/") {
+            let path = format!("/v3/{below}");
+            *request.uri_mut() = with_path(request.uri(), &path);
+        }
+        if let Some(refusal) = self.access.refuse(&self.handle, &request) {
+            return refusal;
+        }
+        let cors = self.access.cors_headers(request.headers());
+        let mut response = if request.method() == Method::OPTIONS {
+            Response::new(Body::empty())
+        } else {
+            self.path(request).await
+        };
+        response.headers_mut().extend(cors);
+        response
+    }
+
+    async fn path(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let clean = match &self.gateway {
+            Some(_) if path == "/v3" => "/v3/".to_owned(),
+            _ => clean_path(path),
+        };
+        if clean != path && request.method() != Method::CONNECT {
+            return redirect(&with_path(request.uri(), &clean));
+        }
+        match &self.gateway {
+            Some(gateway) if path.starts_with("/v3/") => gateway.route(request).await,
             _ => plain::route(&self.handle, self.surface, request).await,
         }
+    }
+}
+
+/// A URI with another path, and its query.
+fn with_path(uri: &Uri, path: &str) -> Uri {
+    let whole = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = whole.parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// A path without empty parts, `.` and `..`, as Go's router wants it.
+fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if path.ends_with('/') && clean != "/" {
+        clean.push('/');
+    }
+    clean
+}
+
+fn redirect(to: &Uri) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let target = to.path_and_query().map_or("/", |target| target.as_str());
+    if let Ok(location) = HeaderValue::from_str(target) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/v3//kv/range", "/v3/kv/range"),
+            ("/a/./b/../c/", "/a/c/"),
+            ("/../..", "/"),
+            ("*", "/*"),
+        ] {
+            assert_eq!(clean_path(path), clean);
+        }
+        let uri: Uri = "/v3beta/kv?a=b".parse().unwrap();
+        assert_eq!(with_path(&uri, "/v3/kv").to_string(), "/v3/kv?a=b");
     }
 }

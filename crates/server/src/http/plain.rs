@@ -18,19 +18,8 @@ pub(crate) async fn route(
     surface: Surface,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let mut response = answer(handle, surface, &request).await;
-    if surface != Surface::Metrics {
-        cors(&mut response);
-    }
-    response
-}
-
-async fn answer(handle: &Handle, surface: Surface, request: &Request<Incoming>) -> Response<Body> {
-    if surface != Surface::Metrics && request.method() == Method::OPTIONS {
-        return reply(StatusCode::OK, TEXT, String::new());
-    }
     let path = request.uri().path();
-    if let Some(response) = health::route(handle, request).await {
+    if let Some(response) = health::route(handle, &request).await {
         return response;
     }
     match path {
@@ -57,18 +46,6 @@ pub(crate) fn version_json(handle: &Handle) -> String {
     let storage = storage.as_deref().unwrap_or("unknown");
     let server = version::SERVER;
     format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#)
-}
-
-/// The headers that etcd puts on every answer while all origins are allowed.
-fn cors(response: &mut Response<Body>) {
-    let headers = response.headers_mut();
-    for (name, value) in [
-        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
-        ("access-control-allow-origin", "*"),
-        ("access-control-allow-headers", "accept, content-type, authorization"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
 }
 
 /// A response with a body in hand.
