@@ -27,7 +27,7 @@ pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod watch;
 
-use crate::{cli::Command, global, tree};
+use crate::{cli::Command, global, history, tree};
 
 /// The tool itself.
 pub(crate) static ROOT: Command = Command {
@@ -63,6 +63,8 @@ pub(crate) static ROOT: Command = Command {
         &tree::ls::COMMAND,
         &tree::walk::COMMAND,
         &tree::du::COMMAND,
+        &history::log::COMMAND,
+        &history::diff::COMMAND,
     ],
     ..Command::BASE
 };

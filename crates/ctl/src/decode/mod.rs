@@ -153,6 +153,11 @@ impl Decoded {
     }
 }
 
+/// A decoded value as a tree.
+pub(crate) fn value_node(value: &[u8], show: Show) -> Node {
+    decode(value, show).node()
+}
+
 /// A key with its decoded value on one line of JSON.
 pub(crate) fn json_line(kv: &KeyValue, show: Show) -> String {
     let mut members = vec![match std::str::from_utf8(&kv.key) {

@@ -8,7 +8,7 @@ use std::io::Write;
 use api::kv::KeyValue;
 
 use super::{
-    View,
+    Look, View,
     children::{SEPARATOR, prefix_of, top},
     keyspace::{Pages, Read, What, get},
     ls::{REV, keys_text, name_node},
@@ -62,7 +62,7 @@ fn run(invocation: &Invocation) -> Outcome {
             Some(path) => path.to_vec(),
             None => top(&view.keys, 0).await?,
         };
-        du(&view.keys, &view, &path, options, &mut out).await
+        du(&view.keys, view.look, &path, options, &mut out).await
     });
     out.flush()?;
     outcome
@@ -95,7 +95,7 @@ impl Usage {
 /// Shows what is below `path`.
 pub(crate) async fn du<R: Read>(
     reader: &R,
-    view: &View,
+    look: Look,
     path: &[u8],
     options: Options,
     out: &mut dyn Write,
@@ -106,7 +106,7 @@ pub(crate) async fn du<R: Read>(
     }
     parts.sort_by(|one, other| other.bytes.cmp(&one.bytes).then(one.name.cmp(&other.name)));
     for (usage, is_total) in parts.iter().map(|part| (part, false)).chain([(&total, true)]) {
-        if view.json {
+        if look.json {
             let name = if is_total { "total" } else { "prefix" };
             let members = [
                 (name, name_node(&usage.name)),
@@ -123,8 +123,8 @@ pub(crate) async fn du<R: Read>(
         };
         write!(out, "{bytes:>12} {:>14}  ", keys_text(usage.keys))?;
         match is_total {
-            true => out.write_all(view.screen.paint.strong("total").as_bytes())?,
-            false => out.write_all(&view.screen.prefix(&usage.name))?,
+            true => out.write_all(look.screen.paint.strong("total").as_bytes())?,
+            false => out.write_all(&look.screen.prefix(&usage.name))?,
         }
         out.write_all(b"\n")?;
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use api::{etcdserverpb::RangeRequest, kv::KeyValue};
 
 use super::{
-    View,
+    Look, View,
     children::{Child, Children, prefix_of, top},
     keyspace::{Read, count, decoded, get},
     nothing_at, path_argument,
@@ -15,7 +15,7 @@ use crate::{
         Command, Group, Invocation,
         flag::{Flag, Kind},
     },
-    decode::{json, node::Node, paint::Screen, text},
+    decode::{json, node::Node, text},
     exit::{Failure, Outcome},
     gotext::size,
     session::Session,
@@ -53,10 +53,10 @@ fn run(invocation: &Invocation) -> Outcome {
     let long = session.flags.bool("long");
     let outcome = session.run(async {
         match path {
-            Some(path) => ls(&view.keys, &view, path, long, &mut out).await,
+            Some(path) => ls(&view.keys, view.look, path, long, &mut out).await,
             None => {
                 let top = top(&view.keys, 0).await?;
-                ls(&view.keys, &view, &top, long, &mut out).await
+                ls(&view.keys, view.look, &top, long, &mut out).await
             }
         }
     });
@@ -67,32 +67,15 @@ fn run(invocation: &Invocation) -> Outcome {
 /// Lists what is at `path`: the key of that name, and the children of the prefix.
 pub(crate) async fn ls<R: Read>(
     reader: &R,
-    view: &View,
+    look: Look,
     path: &[u8],
     long: bool,
-    out: &mut dyn Write,
-) -> Outcome {
-    list(reader, path, Layout { long, json: view.json, screen: view.screen }, out).await
-}
-
-/// How a list looks.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) long: bool,
-    pub(super) json: bool,
-    pub(super) screen: Screen,
-}
-
-pub(super) async fn list<R: Read>(
-    reader: &R,
-    path: &[u8],
-    layout: Layout,
     out: &mut dyn Write,
 ) -> Outcome {
     let prefix = prefix_of(path);
     let mut children = Children::new(reader, &prefix, 0);
     let mut next = children.next().await?;
-    let mut rows = Rows { reader, revision: children.revision(), layout, out, some: false };
+    let mut rows = Rows { reader, revision: children.revision(), look, long, out, some: false };
     if path != prefix
         && let Some(kv) = get(reader, path, rows.revision).await?
     {
@@ -123,7 +106,8 @@ pub(super) async fn list<R: Read>(
 struct Rows<'a, R> {
     reader: &'a R,
     revision: i64,
-    layout: Layout,
+    look: Look,
+    long: bool,
     out: &'a mut dyn Write,
     /// Whether there were any.
     some: bool,
@@ -135,7 +119,7 @@ impl<R: Read> Rows<'_, R> {
         let (Some((_, first)), Some((_, last))) = (keys.first(), keys.last()) else {
             return Ok(());
         };
-        let sizes = match self.layout.long {
+        let sizes = match self.long {
             false => vec![0; keys.len()],
             true => {
                 // One revision, nothing between the keys: the same keys with their values.
@@ -158,9 +142,9 @@ impl<R: Read> Rows<'_, R> {
         self.head()?;
         // A key that is the prefix itself.
         let name = if name.is_empty() { b"." } else { name };
-        if self.layout.json {
+        if self.look.json {
             let mut members = vec![("name", name_node(name))];
-            if self.layout.long {
+            if self.long {
                 members.extend([
                     ("create_revision", Node::Int(kv.create_revision)),
                     ("mod_revision", Node::Int(kv.mod_revision)),
@@ -171,7 +155,7 @@ impl<R: Read> Rows<'_, R> {
             }
             return self.line(members);
         }
-        if self.layout.long {
+        if self.long {
             let lease = match kv.lease {
                 0 => "-".to_owned(),
                 lease => format!("{lease:016x}"),
@@ -180,37 +164,37 @@ impl<R: Read> Rows<'_, R> {
             let (revision, version) = (kv.mod_revision, kv.version);
             write!(self.out, "{revision:>10} {version:>8} {lease:>16} {size:>12}  ")?;
         }
-        self.out.write_all(&self.layout.screen.key(name))?;
+        self.out.write_all(&self.look.screen.key(name))?;
         Ok(self.out.write_all(b"\n")?)
     }
 
     async fn prefix(&mut self, prefix: &[u8], name: &[u8]) -> Outcome {
         self.head()?;
-        let keys = match self.layout.long {
+        let keys = match self.long {
             true => count(self.reader, &[prefix, name].concat(), self.revision).await?,
             false => 0,
         };
-        if self.layout.json {
+        if self.look.json {
             let mut members = vec![("prefix", name_node(name))];
-            if self.layout.long {
+            if self.long {
                 members.push(("keys", Node::Int(keys)));
             }
             return self.line(members);
         }
-        if self.layout.long {
+        if self.long {
             let keys = keys_text(keys);
             write!(self.out, "{:>10} {:>8} {:>16} {keys:>12}  ", "-", "-", "-")?;
         }
-        self.out.write_all(&self.layout.screen.prefix(name))?;
+        self.out.write_all(&self.look.screen.prefix(name))?;
         Ok(self.out.write_all(b"\n")?)
     }
 
     /// What stands above the first row.
     fn head(&mut self) -> Result<(), Failure> {
-        if !std::mem::replace(&mut self.some, true) && self.layout.long && !self.layout.json {
+        if !std::mem::replace(&mut self.some, true) && self.long && !self.look.json {
             let head =
                 format!("{:>10} {:>8} {:>16} {:>12}  NAME", "REVISION", "VERSION", "LEASE", "SIZE");
-            writeln!(self.out, "{}", self.layout.screen.paint.faint(&head))?;
+            writeln!(self.out, "{}", self.look.screen.paint.faint(&head))?;
         }
         Ok(())
     }
@@ -222,7 +206,7 @@ impl<R: Read> Rows<'_, R> {
 }
 
 /// A name in JSON, which has no bytes.
-pub(super) fn name_node(name: &[u8]) -> Node {
+pub(crate) fn name_node(name: &[u8]) -> Node {
     match std::str::from_utf8(name) {
         Ok(name) => Node::text(name),
         Err(_) => Node::text(text::key(name)),

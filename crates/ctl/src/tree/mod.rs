@@ -20,9 +20,16 @@ use keyspace::Keyspace;
 pub(crate) struct View {
     /// What they read.
     pub(crate) keys: Keyspace,
-    /// Where they write.
+    /// How they write.
+    pub(crate) look: Look,
+}
+
+/// How answers look.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    /// Where they go.
     pub(crate) screen: Screen,
-    /// Whether they write JSON instead of lines for people.
+    /// Lines of JSON instead of lines for people.
     pub(crate) json: bool,
 }
 
@@ -40,7 +47,7 @@ impl View {
         };
         let client = session.client()?;
         let keys = Keyspace { client, timeout: session.timeout(), revision: revision.max(0) };
-        Ok(View { keys, screen: Screen::stdout(), json })
+        Ok(View { keys, look: Look { screen: Screen::stdout(), json } })
     }
 }
 

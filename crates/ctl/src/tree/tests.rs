@@ -11,10 +11,11 @@ use api::{
 use client::error::Error;
 
 use super::{
+    Look,
     children::{Child, Children, prefix_of, top},
     du::{Usage, measure},
     keyspace::Read,
-    ls::{Layout, list},
+    ls::ls,
     walk::tree,
 };
 use crate::decode::paint::Screen;
@@ -125,8 +126,8 @@ fn keys_far_below_cost_nothing() {
 fn check(path: &str, long: bool, json: bool, expected: &str) {
     let store = Store::new(SMALL);
     let mut out = Vec::new();
-    let layout = Layout { long, json, screen: Screen::PIPE };
-    run(list(&store, path.as_bytes(), layout, &mut out)).unwrap();
+    let look = Look { json, screen: Screen::PIPE };
+    run(ls(&store, look, path.as_bytes(), long, &mut out)).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
@@ -150,8 +151,8 @@ fn lists() {
          \"lease\":\"0000000000000000\",\"size\":3}\n{\"prefix\":\"y/\",\"keys\":1}\n",
     );
     let store = Store::new(SMALL);
-    let layout = Layout { long: false, json: false, screen: Screen::PIPE };
-    let failure = run(list(&store, b"/none", layout, &mut Vec::new())).unwrap_err();
+    let look = Look { json: false, screen: Screen::PIPE };
+    let failure = run(ls(&store, look, b"/none", false, &mut Vec::new())).unwrap_err();
     assert_eq!(failure.message.as_deref(), Some("no keys at /none"));
 }
 

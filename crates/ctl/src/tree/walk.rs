@@ -39,7 +39,7 @@ fn run(invocation: &Invocation) -> Outcome {
     let path = path_argument(invocation)?;
     let session = Session::open(invocation)?;
     let view = View::open(&session, session.flags.int("rev"))?;
-    if view.json {
+    if view.look.json {
         return Err(Failure::bad_feature("json not supported as output format"));
     }
     let depth = depth(session.flags.uint("depth"));
@@ -49,7 +49,7 @@ fn run(invocation: &Invocation) -> Outcome {
             Some(path) => path.to_vec(),
             None => top(&view.keys, 0).await?,
         };
-        tree(&view.keys, &path, depth, view.screen, &mut out).await
+        tree(&view.keys, &path, depth, view.look.screen, &mut out).await
     });
     out.flush()?;
     outcome
