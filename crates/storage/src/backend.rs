@@ -33,6 +33,9 @@ pub trait ReadTx {
     /// Visits keys and values in ascending order, starting at `from` (inclusive), until the visitor
     /// breaks.
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
+
+    /// Says that what was read so far is not read again soon: its memory may go. Allowed in a visit.
+    fn forget(&self) {}
 }
 
 /// Sizes in bytes.

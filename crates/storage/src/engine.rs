@@ -14,6 +14,7 @@
 mod adopt;
 mod compact;
 mod db_file;
+mod map;
 mod replace;
 
 use std::{
@@ -153,7 +154,7 @@ impl Backend for LmdbBackend {
         let gate = self.gate.read_recursive();
         let txn = self.env.read_txn().map_err(engine)?;
         let buckets = &self.generations[self.active(&txn).map_err(engine)?];
-        Ok(Box::new(LmdbRead { buckets, txn, _gate: gate }))
+        Ok(Box::new(LmdbRead { backend: self, buckets, txn, _gate: gate }))
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
@@ -188,6 +189,7 @@ impl Backend for LmdbBackend {
 
 /// A view. The transaction ends before the gate opens.
 struct LmdbRead<'a> {
+    backend: &'a LmdbBackend,
     /// Of the generation that was the store when the view was opened.
     buckets: &'a [Database<Bytes, Bytes>],
     txn: RoTxn<'a, WithoutTls>,
@@ -217,6 +219,10 @@ impl ReadTx for LmdbRead<'_> {
             }
         }
         Ok(())
+    }
+
+    fn forget(&self) {
+        self.backend.forget_pages();
     }
 }
 

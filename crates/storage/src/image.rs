@@ -23,6 +23,9 @@ pub use import::{Import, import, key_value};
 /// Length of the chunks of an image, but for the last: those of etcd's `Maintenance.Snapshot`.
 pub const CHUNK_BYTES: usize = 32 << 10;
 
+/// Memory that a scan of the view may take before it is given back: the file behind a view is mapped.
+const FORGET_BYTES: usize = 64 << 20;
+
 /// A view as the content of a bbolt file (etcd's `member/snap/db`).
 pub struct Image<'t> {
     tx: &'t dyn ReadTx,
@@ -59,15 +62,22 @@ impl<'t> Image<'t> {
 fn feed(writer: &mut Writer<'_>, tx: &dyn ReadTx) -> Result<(), Error> {
     let mut buckets = Bucket::ALL;
     buckets.sort_by_key(|bucket| bucket.name());
+    let mut seen = 0;
     for bucket in buckets.into_iter().filter(|bucket| *bucket != Bucket::Revision) {
         writer.begin(bucket.name().as_bytes())?;
         let mut result = Ok(());
         tx.scan(bucket, b"", &mut |key, value| {
             result = writer.entry(key, value);
+            seen += key.len() + value.len();
+            if seen >= FORGET_BYTES {
+                seen = 0;
+                tx.forget();
+            }
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         result?;
     }
+    tx.forget();
     Ok(())
 }
 

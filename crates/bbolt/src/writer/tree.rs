@@ -1,7 +1,7 @@
 //! A tree that is filled from the left: one open page per level, closed ones are on their way out.
 //!
 //! Pages are filled to the end. An entry that does not fit starts the next page, unless the page
-//! would stay emptier than three quarters: then it grows by overflow pages, so that values of just over
+//! would stay emptier than seven eighths: then it grows by overflow pages, so that values of just over
 //! half a page do not take a page each.
 
 use crate::{
@@ -181,7 +181,7 @@ impl Open {
     /// Whether the page is to be closed before an element of that size is added.
     fn is_full_for(&self, bytes: usize, count_min: usize) -> bool {
         let room = self.bytes.next_multiple_of(PAGE_BYTES);
-        let is_filled = self.bytes >= NODE_BYTES_FULL || self.bytes * 4 >= room * 3;
+        let is_filled = self.bytes >= NODE_BYTES_FULL || self.bytes * 8 >= room * 7;
         self.count >= count_min && self.bytes + bytes > room && is_filled
     }
 

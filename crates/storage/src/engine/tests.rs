@@ -263,3 +263,22 @@ fn a_broken_db_is_not_adopted() {
         assert_eq!(fs::read(snap.join(DB_NAME)).unwrap(), broken);
     }
 }
+
+#[test]
+fn what_is_forgotten_in_a_visit_is_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    backend.replace(&mut numbered(2000, 1000)).unwrap();
+    let view = backend.read().unwrap();
+    let first = view.get(Bucket::Key, &0_u64.to_be_bytes()).unwrap().unwrap();
+    assert!(backend.map_start().is_some());
+    let mut count = 0;
+    view.scan(Bucket::Key, b"", &mut |_, value| {
+        view.forget();
+        assert_eq!(value, [9; 1000]);
+        count += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((count, first), (2000, &[9; 1000][..]));
+}
