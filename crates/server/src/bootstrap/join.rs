@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use membership::Membership;
+use membership::{Member, Membership};
 
 use super::{Identity, check_learners, urls_of_others};
 use crate::{peer_client::PeerClient, settings::Settings};
@@ -23,18 +23,8 @@ pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result
         &settings.initial_cluster_token,
         settings.learners_max,
     )?;
-    let others = urls_of_others(local.members(), &settings.name);
-    let fetched = client.cluster_of(&others, FETCH).await.ok_or_else(|| {
-        let reason = "could not retrieve cluster information from the given URLs";
-        anyhow!("cannot fetch cluster info from peer urls: {reason}")
-    })?;
-    let (cluster, remotes) = fetched;
-    let existing = Membership::from_members(cluster, settings.learners_max, remotes.clone());
-    let shown = describe(&existing);
-    let matched =
-        tokio::task::spawn_blocking(move || local.with_ids_of(&existing, config::same_addresses));
-    let matched = matched.await.context("the comparison of URLs ended")?;
-    let matched = matched.map_err(|error| anyhow!("error validating peerURLs {shown}: {error}"))?;
+    let (matched, remotes) = find_self(settings, client, local).await?;
+    let cluster = matched.cluster_id();
     let own = matched.member_by_name(&settings.name).context("the list has this member")?;
     let members: Vec<_> = matched.members().cloned().collect();
     // The cluster may be without a quorum until this member runs: its answers are not waited for as
@@ -47,6 +37,38 @@ pub(super) async fn identify(settings: &Settings, client: &PeerClient) -> Result
     check_learners(settings, remotes.iter())?;
     tracing::info!("local-member-id" = %own.id, "cluster-id" = %cluster, "starting local member");
     Ok(Identity { member: own.id, cluster, remotes, founders: Vec::new() })
+}
+
+/// Asks one member after the other for the cluster, until one knows of this member. (etcd takes the
+/// first answer; but who has just joined, or is slow, may not have heard yet.) Returns the cluster as
+/// this member's flags name it, with the ids that it has, and as it was told.
+async fn find_self(
+    settings: &Settings,
+    client: &PeerClient,
+    local: Membership,
+) -> Result<(Membership, Vec<Member>)> {
+    let mut failure = None;
+    for url in urls_of_others(local.members(), &settings.name) {
+        let Some((cluster, remotes)) = client.cluster_of(&[url], FETCH).await else { continue };
+        let existing = Membership::from_members(cluster, settings.learners_max, remotes.clone());
+        let shown = describe(&existing);
+        let local = local.clone();
+        let matched = tokio::task::spawn_blocking(move || {
+            local.with_ids_of(&existing, config::same_addresses)
+        });
+        match matched.await.context("the comparison of URLs ended")? {
+            Ok(matched) => return Ok((matched, remotes)),
+            Err(error) => {
+                let error = anyhow!("error validating peerURLs {shown}: {error}");
+                tracing::warn!(%error, "a member does not know this one");
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| {
+        let reason = "could not retrieve cluster information from the given URLs";
+        anyhow!("cannot fetch cluster info from peer urls: {reason}")
+    }))
 }
 
 /// The cluster as etcd shows it in errors.
