@@ -148,9 +148,6 @@ fn read_value(
         }
         Some(Scalar::Bytes(bytes)) => put_bytes(field, &bytes, out),
         Some(Scalar::Unknown) => {}
-        None if matches!(token.value, Value::Mark(_) | Value::End) => {
-            return Err(tokens.unexpected(&token));
-        }
         None => {
             let raw = String::from_utf8_lossy(token.raw);
             let (kind, name) = (field.kind.name(), field.json_name);

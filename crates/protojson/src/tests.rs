@@ -61,7 +61,8 @@ fn what_does_not_fit_is_named_with_its_place() {
             r#"(line 1:14): invalid value for bool field keysOnly: "true""#,
         ),
         (r#"{"key":"","key":""}"#, r#"(line 1:11): duplicate field "key""#),
-        (r#"{"key":[]}"#, "syntax error (line 1:8): unexpected token ["),
+        (r#"{"key":[]}"#, "(line 1:8): invalid value for bytes field key: ["),
+        (r#"{"key":"\ud800"}"#, "unexpected EOF"),
         ("null", "syntax error (line 1:1): unexpected token null"),
         ("[]", "syntax error (line 1:1): unexpected token ["),
         (
@@ -142,7 +143,8 @@ fn answers_leave_out_defaults() {
 #[test]
 fn lists_of_strings_keep_empty_ones() {
     let path = "/etcdserverpb.Cluster/MemberAdd";
-    let json = br#"{"peerURLs":["","http://a"],"is_learner":true}"#;
+    // etcd's own names, not those that style guides want.
+    let json = br#"{"peerURLs":["","http://a"],"isLearner":true,"is_learner":false}"#;
     let request = MemberAddRequest::decode(&decode(input(path), json).unwrap()[..]).unwrap();
     assert_eq!(request.peer_urls, ["", "http://a"]);
     assert!(request.is_learner);
@@ -233,9 +235,8 @@ proptest! {
 
     /// JSON-like noise is cut and read without a panic, and cut as another library would.
     #[test]
-    fn noise_is_judged_as_by_another_library(text in "[\\[\\]{}:,\"a1.e+\\- \\\\ntrul]{0,12}") {
+    fn noise_is_judged_as_by_another_library(text in "[{\\[\"][\\[\\]{}:,\"a1.e+\\- \\\\ntrul]{0,12}") {
         // That library looks at what follows a number or a word; Go's does not.
-        prop_assume!(text.trim_ascii_start().starts_with(['{', '[', '"']));
         let mut splitter = Splitter::default();
         splitter.push(text.as_bytes());
         let first = splitter.next_value().and_then(|value| match value {

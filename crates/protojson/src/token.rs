@@ -103,6 +103,10 @@ impl<'a> Tokens<'a> {
                 return Ok((length, Value::String(Cow::Owned(text))));
             }
             let Some((c, length)) = unescape(rest) else {
+                // Half of a pair, with less behind it than the other half takes.
+                if hex(rest).is_some() && rest.len() < 12 {
+                    return Err(Error("proto: unexpected EOF".to_owned()));
+                }
                 let shown = rest.len().min(if rest.get(1) == Some(&b'u') { 6 } else { 2 });
                 let code = String::from_utf8_lossy(&rest[..shown]);
                 return Err(self.syntax(at, &format!("invalid escape code {code:?} in string")));

@@ -3,6 +3,7 @@
 //!
 //! The result is committed; `--check` writes nothing and fails if it is stale.
 
+mod names;
 mod tables;
 
 use std::{fs, path::Path, process::ExitCode};

@@ -7,6 +7,8 @@ use protox::prost_reflect::{
     DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor,
 };
 
+use crate::names;
+
 /// The packages whose services the gateway calls.
 const PACKAGES: [&str; 3] = ["etcdserverpb", "v3lockpb", "v3electionpb"];
 
@@ -82,11 +84,12 @@ fn write_message(text: &mut String, name: &str, message: &MessageDescriptor) {
         let oneof = field.containing_oneof().map_or("None".to_owned(), |oneof| {
             format!("Some({:?})", oneof.full_name())
         });
+        let etcds = names::of(name, number as u32, field.name());
         writeln!(
             text,
             "    Field {{ number: {number}, name: {:?}, json_name: {:?}, repeated: {}, oneof: {oneof}, kind: {} }},",
-            field.name(),
-            field.json_name(),
+            etcds,
+            names::camel(&etcds),
             field.is_list(),
             kind(&field),
         )

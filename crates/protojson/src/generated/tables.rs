@@ -21,7 +21,7 @@ static ETCDSERVERPB_WATCH_CREATE_REQUEST_FILTER_TYPE: Enum = Enum { values: &[("
 static MVCCPB_EVENT_EVENT_TYPE: Enum = Enum { values: &[("PUT", 0), ("DELETE", 1), ] };
 
 static AUTHPB_PERMISSION: Message = Message { fields: &[
-    Field { number: 1, name: "perm_type", json_name: "permType", repeated: false, oneof: None, kind: Kind::Enum(&AUTHPB_PERMISSION_TYPE) },
+    Field { number: 1, name: "permType", json_name: "permType", repeated: false, oneof: None, kind: Kind::Enum(&AUTHPB_PERMISSION_TYPE) },
     Field { number: 2, name: "key", json_name: "key", repeated: false, oneof: None, kind: Kind::Bytes },
     Field { number: 3, name: "range_end", json_name: "rangeEnd", repeated: false, oneof: None, kind: Kind::Bytes },
 ] };
@@ -31,13 +31,13 @@ static AUTHPB_USER_ADD_OPTIONS: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_ALARM_MEMBER: Message = Message { fields: &[
-    Field { number: 1, name: "member_id", json_name: "memberID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 1, name: "memberID", json_name: "memberID", repeated: false, oneof: None, kind: Kind::Uint64 },
     Field { number: 2, name: "alarm", json_name: "alarm", repeated: false, oneof: None, kind: Kind::Enum(&ETCDSERVERPB_ALARM_TYPE) },
 ] };
 
 static ETCDSERVERPB_ALARM_REQUEST: Message = Message { fields: &[
     Field { number: 1, name: "action", json_name: "action", repeated: false, oneof: None, kind: Kind::Enum(&ETCDSERVERPB_ALARM_REQUEST_ALARM_ACTION) },
-    Field { number: 2, name: "member_id", json_name: "memberID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 2, name: "memberID", json_name: "memberID", repeated: false, oneof: None, kind: Kind::Uint64 },
     Field { number: 3, name: "alarm", json_name: "alarm", repeated: false, oneof: None, kind: Kind::Enum(&ETCDSERVERPB_ALARM_TYPE) },
 ] };
 
@@ -118,14 +118,14 @@ static ETCDSERVERPB_AUTH_STATUS_REQUEST: Message = Message { fields: &[
 static ETCDSERVERPB_AUTH_STATUS_RESPONSE: Message = Message { fields: &[
     Field { number: 1, name: "header", json_name: "header", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_RESPONSE_HEADER) },
     Field { number: 2, name: "enabled", json_name: "enabled", repeated: false, oneof: None, kind: Kind::Bool },
-    Field { number: 3, name: "auth_revision", json_name: "authRevision", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 3, name: "authRevision", json_name: "authRevision", repeated: false, oneof: None, kind: Kind::Uint64 },
 ] };
 
 static ETCDSERVERPB_AUTH_USER_ADD_REQUEST: Message = Message { fields: &[
     Field { number: 1, name: "name", json_name: "name", repeated: false, oneof: None, kind: Kind::String },
     Field { number: 2, name: "password", json_name: "password", repeated: false, oneof: None, kind: Kind::String },
     Field { number: 3, name: "options", json_name: "options", repeated: false, oneof: None, kind: Kind::Message(&AUTHPB_USER_ADD_OPTIONS) },
-    Field { number: 4, name: "hashed_password", json_name: "hashedPassword", repeated: false, oneof: None, kind: Kind::String },
+    Field { number: 4, name: "hashedPassword", json_name: "hashedPassword", repeated: false, oneof: None, kind: Kind::String },
 ] };
 
 static ETCDSERVERPB_AUTH_USER_ADD_RESPONSE: Message = Message { fields: &[
@@ -135,7 +135,7 @@ static ETCDSERVERPB_AUTH_USER_ADD_RESPONSE: Message = Message { fields: &[
 static ETCDSERVERPB_AUTH_USER_CHANGE_PASSWORD_REQUEST: Message = Message { fields: &[
     Field { number: 1, name: "name", json_name: "name", repeated: false, oneof: None, kind: Kind::String },
     Field { number: 2, name: "password", json_name: "password", repeated: false, oneof: None, kind: Kind::String },
-    Field { number: 3, name: "hashed_password", json_name: "hashedPassword", repeated: false, oneof: None, kind: Kind::String },
+    Field { number: 3, name: "hashedPassword", json_name: "hashedPassword", repeated: false, oneof: None, kind: Kind::String },
 ] };
 
 static ETCDSERVERPB_AUTH_USER_CHANGE_PASSWORD_RESPONSE: Message = Message { fields: &[
@@ -237,7 +237,7 @@ static ETCDSERVERPB_DELETE_RANGE_RESPONSE: Message = Message { fields: &[
 
 static ETCDSERVERPB_DOWNGRADE_INFO: Message = Message { fields: &[
     Field { number: 1, name: "enabled", json_name: "enabled", repeated: false, oneof: None, kind: Kind::Bool },
-    Field { number: 2, name: "target_version", json_name: "targetVersion", repeated: false, oneof: None, kind: Kind::String },
+    Field { number: 2, name: "targetVersion", json_name: "targetVersion", repeated: false, oneof: None, kind: Kind::String },
 ] };
 
 static ETCDSERVERPB_DOWNGRADE_REQUEST: Message = Message { fields: &[
@@ -270,25 +270,25 @@ static ETCDSERVERPB_HASH_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_LEASE_GRANT_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "ttl", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 2, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 1, name: "TTL", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 2, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
 ] };
 
 static ETCDSERVERPB_LEASE_GRANT_RESPONSE: Message = Message { fields: &[
     Field { number: 1, name: "header", json_name: "header", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_RESPONSE_HEADER) },
-    Field { number: 2, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 3, name: "ttl", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 2, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 3, name: "TTL", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
     Field { number: 4, name: "error", json_name: "error", repeated: false, oneof: None, kind: Kind::String },
 ] };
 
 static ETCDSERVERPB_LEASE_KEEP_ALIVE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
 ] };
 
 static ETCDSERVERPB_LEASE_KEEP_ALIVE_RESPONSE: Message = Message { fields: &[
     Field { number: 1, name: "header", json_name: "header", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_RESPONSE_HEADER) },
-    Field { number: 2, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 3, name: "ttl", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 2, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 3, name: "TTL", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
 ] };
 
 static ETCDSERVERPB_LEASE_LEASES_REQUEST: Message = Message { fields: &[
@@ -300,7 +300,7 @@ static ETCDSERVERPB_LEASE_LEASES_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_LEASE_REVOKE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
 ] };
 
 static ETCDSERVERPB_LEASE_REVOKE_RESPONSE: Message = Message { fields: &[
@@ -308,33 +308,33 @@ static ETCDSERVERPB_LEASE_REVOKE_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_LEASE_STATUS: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
 ] };
 
 static ETCDSERVERPB_LEASE_TIME_TO_LIVE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
     Field { number: 2, name: "keys", json_name: "keys", repeated: false, oneof: None, kind: Kind::Bool },
 ] };
 
 static ETCDSERVERPB_LEASE_TIME_TO_LIVE_RESPONSE: Message = Message { fields: &[
     Field { number: 1, name: "header", json_name: "header", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_RESPONSE_HEADER) },
-    Field { number: 2, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 3, name: "ttl", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 4, name: "granted_ttl", json_name: "grantedTTL", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 2, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 3, name: "TTL", json_name: "TTL", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 4, name: "grantedTTL", json_name: "grantedTTL", repeated: false, oneof: None, kind: Kind::Int64 },
     Field { number: 5, name: "keys", json_name: "keys", repeated: true, oneof: None, kind: Kind::Bytes },
 ] };
 
 static ETCDSERVERPB_MEMBER: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
     Field { number: 2, name: "name", json_name: "name", repeated: false, oneof: None, kind: Kind::String },
-    Field { number: 3, name: "peer_urls", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
-    Field { number: 4, name: "client_urls", json_name: "clientURLs", repeated: true, oneof: None, kind: Kind::String },
-    Field { number: 5, name: "is_learner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
+    Field { number: 3, name: "peerURLs", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
+    Field { number: 4, name: "clientURLs", json_name: "clientURLs", repeated: true, oneof: None, kind: Kind::String },
+    Field { number: 5, name: "isLearner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
 ] };
 
 static ETCDSERVERPB_MEMBER_ADD_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "peer_urls", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
-    Field { number: 2, name: "is_learner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
+    Field { number: 1, name: "peerURLs", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
+    Field { number: 2, name: "isLearner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
 ] };
 
 static ETCDSERVERPB_MEMBER_ADD_RESPONSE: Message = Message { fields: &[
@@ -353,7 +353,7 @@ static ETCDSERVERPB_MEMBER_LIST_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_MEMBER_PROMOTE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
 ] };
 
 static ETCDSERVERPB_MEMBER_PROMOTE_RESPONSE: Message = Message { fields: &[
@@ -362,7 +362,7 @@ static ETCDSERVERPB_MEMBER_PROMOTE_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_MEMBER_REMOVE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
 ] };
 
 static ETCDSERVERPB_MEMBER_REMOVE_RESPONSE: Message = Message { fields: &[
@@ -371,8 +371,8 @@ static ETCDSERVERPB_MEMBER_REMOVE_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_MEMBER_UPDATE_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "id", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
-    Field { number: 2, name: "peer_urls", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
+    Field { number: 1, name: "ID", json_name: "ID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 2, name: "peerURLs", json_name: "peerURLs", repeated: true, oneof: None, kind: Kind::String },
 ] };
 
 static ETCDSERVERPB_MEMBER_UPDATE_RESPONSE: Message = Message { fields: &[
@@ -381,7 +381,7 @@ static ETCDSERVERPB_MEMBER_UPDATE_RESPONSE: Message = Message { fields: &[
 ] };
 
 static ETCDSERVERPB_MOVE_LEADER_REQUEST: Message = Message { fields: &[
-    Field { number: 1, name: "target_id", json_name: "targetID", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 1, name: "targetID", json_name: "targetID", repeated: false, oneof: None, kind: Kind::Uint64 },
 ] };
 
 static ETCDSERVERPB_MOVE_LEADER_RESPONSE: Message = Message { fields: &[
@@ -466,17 +466,17 @@ static ETCDSERVERPB_STATUS_REQUEST: Message = Message { fields: &[
 static ETCDSERVERPB_STATUS_RESPONSE: Message = Message { fields: &[
     Field { number: 1, name: "header", json_name: "header", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_RESPONSE_HEADER) },
     Field { number: 2, name: "version", json_name: "version", repeated: false, oneof: None, kind: Kind::String },
-    Field { number: 3, name: "db_size", json_name: "dbSize", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 3, name: "dbSize", json_name: "dbSize", repeated: false, oneof: None, kind: Kind::Int64 },
     Field { number: 4, name: "leader", json_name: "leader", repeated: false, oneof: None, kind: Kind::Uint64 },
-    Field { number: 5, name: "raft_index", json_name: "raftIndex", repeated: false, oneof: None, kind: Kind::Uint64 },
-    Field { number: 6, name: "raft_term", json_name: "raftTerm", repeated: false, oneof: None, kind: Kind::Uint64 },
-    Field { number: 7, name: "raft_applied_index", json_name: "raftAppliedIndex", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 5, name: "raftIndex", json_name: "raftIndex", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 6, name: "raftTerm", json_name: "raftTerm", repeated: false, oneof: None, kind: Kind::Uint64 },
+    Field { number: 7, name: "raftAppliedIndex", json_name: "raftAppliedIndex", repeated: false, oneof: None, kind: Kind::Uint64 },
     Field { number: 8, name: "errors", json_name: "errors", repeated: true, oneof: None, kind: Kind::String },
-    Field { number: 9, name: "db_size_in_use", json_name: "dbSizeInUse", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 10, name: "is_learner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
-    Field { number: 11, name: "storage_version", json_name: "storageVersion", repeated: false, oneof: None, kind: Kind::String },
-    Field { number: 12, name: "db_size_quota", json_name: "dbSizeQuota", repeated: false, oneof: None, kind: Kind::Int64 },
-    Field { number: 13, name: "downgrade_info", json_name: "downgradeInfo", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_DOWNGRADE_INFO) },
+    Field { number: 9, name: "dbSizeInUse", json_name: "dbSizeInUse", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 10, name: "isLearner", json_name: "isLearner", repeated: false, oneof: None, kind: Kind::Bool },
+    Field { number: 11, name: "storageVersion", json_name: "storageVersion", repeated: false, oneof: None, kind: Kind::String },
+    Field { number: 12, name: "dbSizeQuota", json_name: "dbSizeQuota", repeated: false, oneof: None, kind: Kind::Int64 },
+    Field { number: 13, name: "downgradeInfo", json_name: "downgradeInfo", repeated: false, oneof: None, kind: Kind::Message(&ETCDSERVERPB_DOWNGRADE_INFO) },
 ] };
 
 static ETCDSERVERPB_TXN_REQUEST: Message = Message { fields: &[

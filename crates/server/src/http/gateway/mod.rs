@@ -87,7 +87,15 @@ impl Gateway {
         let json = json(method, &message)?;
         // The status comes last: a call may fail after its message.
         answers.next().await?;
-        Ok(success(Body::new(Full::new(Bytes::from(json)))))
+        let body = Full::new(Bytes::from(json));
+        let te = parts.headers.get(header::TE).and_then(|te| te.to_str().ok()).unwrap_or_default();
+        if te.to_ascii_lowercase().contains("trailers") {
+            // For such clients etcd sends chunks, though there is nothing to put behind them.
+            return Ok(success(Body::new(StreamBody::new(body.into_data_stream().map(|data| {
+                data.map(Frame::data).map_err(|never| match never {})
+            })))));
+        }
+        Ok(success(Body::new(body)))
     }
 
     /// A stream of answers, one a line. How it began is known with the first of them.
@@ -103,7 +111,11 @@ impl Gateway {
                 *response.body_mut() = Body::new(Full::new(Bytes::from(error_line(&status))));
                 return response;
             }
-            Ok(None) => return Response::new(Body::empty()),
+            Ok(None) => {
+                // Of unknown length, as etcd has it: an empty stream.
+                let nothing = tokio_stream::empty::<Result<Frame<Bytes>, Status>>();
+                return Response::new(Body::new(StreamBody::new(nothing)));
+            }
             Ok(Some(line)) => line,
         };
         let (lines, body) = mpsc::channel::<String>(1);
