@@ -1,5 +1,6 @@
 //! oxetcd beside a real etcd: the real etcdctl, other languages' clients, the differential run.
 
+mod ctl;
 mod server;
 mod transcript;
 
@@ -33,6 +34,9 @@ pub(crate) fn run(parts: &[String]) -> Result<()> {
     }
     if wanted("transcripts") {
         transcripts(&peers, &oxetcd)?;
+    }
+    if wanted("ctl") {
+        ctl(&peers, &oxetcd)?;
     }
     if wanted("differential") {
         differential(&peers, &oxetcd)?;
@@ -69,6 +73,20 @@ fn transcripts(peers: &Peers, oxetcd: &Path) -> Result<()> {
     let compared = transcript::compare(&peers.etcd_35.join("etcdctl"), &ours, &theirs)
         .context("transcript of etcdctl 3.5 with TLS")?;
     println!("etcdctl 3.5 with TLS: {compared} invocations, same output");
+    Ok(())
+}
+
+/// The same commands through our etcdctl and the real one, against oxetcd, what users see compared.
+fn ctl(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    let (first, second) =
+        (Server::start(oxetcd, &["server"])?, Server::start(oxetcd, &["server"])?);
+    let real = peers.etcd_35.join("etcdctl");
+    let ours = ctl::Side { program: oxetcd, first: &["ctl"], server: &first };
+    let theirs = ctl::Side { program: &real, first: &[], server: &second };
+    let compared = ctl::compare(&ours, &theirs).context("our etcdctl beside etcdctl 3.5")?;
+    ctl::check_length(&compared)?;
+    let ctl::Compared { commands, differing } = compared;
+    println!("our etcdctl: {commands} invocations as etcdctl 3.5, {differing} listed differences");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ cargo xtask TASK
   tidy              layers, module docs, words that must not land, rows of COMPAT.md
   codegen [--check] write (or check) crates/api/src/generated
   interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
-                    clients, transcripts, differential
+                    clients, transcripts, ctl, differential
   sim [OPTION..]    run seeds of the simulator; options: --seeds N, --from SEED, --threads N, --release
   peers             only fetch what interop needs, and print where it is";
 

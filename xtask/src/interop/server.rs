@@ -63,6 +63,11 @@ impl Server {
         Ok(server)
     }
 
+    /// A folder that goes with the member.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
     /// The client endpoint.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -99,7 +99,7 @@ fn interrupt(child: Child) -> Result<Seen> {
 }
 
 /// Words of a command line; single quotes keep blanks, `\xNN` is not interpreted.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
@@ -159,7 +159,7 @@ fn normalise_line(line: &str) -> String {
 }
 
 /// A row of a table with its padding taken out: widths follow the longest id.
-fn without_padding(line: &str) -> String {
+pub(super) fn without_padding(line: &str) -> String {
     if !line.starts_with(['+', '|', '┌', '│', '├', '└']) {
         return line.to_owned();
     }
@@ -184,7 +184,7 @@ fn without_value(line: &str, name: &str) -> String {
 }
 
 /// An id, a port, a duration or a version becomes its kind; anything else stays.
-fn normalise_token(token: &str) -> String {
+pub(super) fn normalise_token(token: &str) -> String {
     let digits = token.bytes().filter(u8::is_ascii_digit).count();
     let hex = token.bytes().all(|byte| byte.is_ascii_hexdigit());
     let decimal = digits == token.len();
