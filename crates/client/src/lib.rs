@@ -12,6 +12,8 @@ mod channel;
 pub mod client;
 pub mod config;
 mod connect;
+pub mod discovery;
+pub mod dns;
 pub mod election;
 pub mod endpoint;
 pub mod error;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use client::{
     config::{Config, Credentials, DEFAULT_MAX_RECV_BYTES, DEFAULT_MAX_REQUEST_BYTES, connector},
+    discovery,
+    dns::Resolver,
     endpoint::Endpoint,
 };
 
 use crate::{
     cli::flag::{Flag, Flags, Kind},
     exit::{Code, Failure},
+    gotext::quote::quote,
     log, prompt,
 };
 
@@ -201,7 +204,32 @@ impl Secure {
 
 /// The endpoints: of SRV records when there is a domain to ask, else of `--endpoints`.
 fn endpoints(flags: &Flags) -> Result<Vec<String>, Failure> {
+    let domain = flags.text("discovery-srv");
+    if !domain.is_empty() {
+        let mut found = look_up(domain, flags.text("discovery-srv-name"))?;
+        if !flags.bool("insecure-discovery") {
+            found.retain(|endpoint| {
+                let secure = !endpoint.starts_with("http://");
+                if !secure {
+                    eprintln!("ignoring discovered insecure endpoint {}", quote(endpoint));
+                }
+                secure
+            });
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
     Ok(flags.list("endpoints").iter().map(|text| text.trim().to_owned()).collect())
+}
+
+/// Asks the name servers of the system.
+fn look_up(domain: &str, name: &str) -> Result<Vec<String>, Failure> {
+    let failed = |error: String| Failure::new(Code::Error, error);
+    let resolver = Resolver::of_system().map_err(|error| failed(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    runtime.block_on(discovery::endpoints(&resolver, domain, name)).map_err(failed)
 }
 
 fn credentials(flags: &Flags) -> Result<Option<Credentials>, Failure> {

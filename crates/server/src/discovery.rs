@@ -3,7 +3,6 @@
 //!
 //! Either ends in what `--initial-cluster` would have said; everything after that is as if it had.
 
-mod dns;
 mod registry;
 mod srv;
 
@@ -57,7 +56,8 @@ async fn discover_by_registry(settings: &mut Settings) -> Result<()> {
 
 async fn discover_by_dns(settings: &mut Settings) -> Result<()> {
     let discovery = &settings.config.discovery;
-    let resolver = dns::Resolver::of_system().context("failed to read the DNS configuration")?;
+    let resolver =
+        client::dns::Resolver::of_system().context("failed to read the DNS configuration")?;
     let found = srv::members(
         &resolver,
         &discovery.srv,

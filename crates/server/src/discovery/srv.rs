@@ -7,9 +7,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use client::dns::{Resolver, SrvRecord};
 use config::Url;
-
-use super::dns::{Resolver, SrvRecord};
 
 /// What the records say.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! SRV records, asked of the name servers of `/etc/resolv.conf` (RFC 1035, RFC 2782).
 //!
 //! Over UDP, and over TCP where the answer was cut off. What comes back is matched with the
-//! question: its id, its name, and where it comes from.
+//! question: its id, its name, and where it comes from. Shared with the server, which finds the
+//! other members of its cluster so.
 
 use std::{
     io,
@@ -27,20 +28,20 @@ const DATAGRAM_MAX: usize = 4096;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SrvRecord {
+pub struct SrvRecord {
     /// Lower ones come first.
-    pub(super) priority: u16,
+    pub priority: u16,
     /// Among equal priorities, higher ones are chosen more often.
-    pub(super) weight: u16,
+    pub weight: u16,
     /// The port.
-    pub(super) port: u16,
+    pub port: u16,
     /// The host, without a dot at its end.
-    pub(super) target: String,
+    pub target: String,
 }
 
 /// Asks name servers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Resolver {
+pub struct Resolver {
     servers: Vec<SocketAddr>,
     /// Domains that names without enough dots are completed by.
     search: Vec<String>,
@@ -59,7 +60,7 @@ enum Unanswered {
 
 impl Resolver {
     /// What this machine is configured for.
-    pub(super) fn of_system() -> io::Result<Resolver> {
+    pub fn of_system() -> io::Result<Resolver> {
         match std::fs::read_to_string(Path::new("/etc/resolv.conf")) {
             Ok(text) => Ok(Resolver::parse(&text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Resolver::parse("")),
@@ -108,7 +109,7 @@ impl Resolver {
 
     /// The records of `_service._tcp.domain`, the first to use first. The error is in the words of
     /// Go's resolver.
-    pub(super) async fn srv(&self, service: &str, domain: &str) -> Result<Vec<SrvRecord>, String> {
+    pub async fn srv(&self, service: &str, domain: &str) -> Result<Vec<SrvRecord>, String> {
         let name = format!("_{service}._tcp.{domain}");
         let mut reason = "no such host".to_owned();
         for candidate in self.candidates(&name) {

@@ -104,6 +104,19 @@ async fn failures_are_told_in_gos_words() {
     ends(look_up(Say::OtherQuestion).await, ": cannot unmarshal DNS message");
 }
 
+#[tokio::test]
+async fn clients_find_endpoints_of_a_domain() {
+    let found = resolver(server(Say::Records).await);
+    let endpoints = crate::discovery::endpoints(&found, "example.com", "").await.unwrap();
+    let expected = ["https://a.example.com:1", "https://b.example.com:2"];
+    assert_eq!(endpoints[..2], expected);
+    assert_eq!(endpoints[2..], ["http://a.example.com:1", "http://b.example.com:2"]);
+    let none = resolver(server(Say::NoSuchName).await);
+    let error = crate::discovery::endpoints(&none, "example.com", "x").await.unwrap_err();
+    assert!(error.starts_with("dns lookup errors: lookup _etcd-client-ssl-x._tcp.example.com on"));
+    assert!(error.contains(" and lookup _etcd-client-x._tcp.example.com on"), "{error}");
+}
+
 #[test]
 fn the_configuration_is_read() {
     let text = "# comment\nnameserver 10.0.0.1\nnameserver ::1\nnameserver x\n\
