@@ -111,8 +111,9 @@ impl Window {
     }
 
     /// Has the store replaced by a later state, whose last entry is `at`, while nothing is flushed.
-    /// What waits is older than that and is dropped. `replace` also says the main revision that the
-    /// store has afterwards. Nothing may be appended meanwhile; after an error the member must stop.
+    /// What waits is older than that and is dropped, and so are background changes that come
+    /// meanwhile: they were meant for the old state. `replace` also says the main revision that the
+    /// store has afterwards. No entry may be appended meanwhile; after an error the member must stop.
     pub fn replace<T>(
         &self,
         at: (RaftIndex, Term),
@@ -121,17 +122,21 @@ impl Window {
         let _one_at_a_time = self.flush.lock();
         {
             let mut pending = self.pending.lock();
-            let dropped = mem::take(&mut pending.ops);
             pending.moved = false;
-            let bytes: usize = dropped.iter().map(Op::bytes).sum();
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.ops.fetch_sub(dropped.len(), Ordering::Relaxed);
+            self.drop_pending(&mut pending);
         }
         let (answer, revision) = replace()?;
         let mut pending = self.pending.lock();
-        assert!(pending.ops.is_empty(), "window: nothing is applied while the store is replaced");
+        assert!(!pending.moved, "window: nothing is applied while the store is replaced");
+        self.drop_pending(&mut pending);
         pending.last = Some(Flushed { index: at.0, term: at.1, revision });
         Ok(answer)
+    }
+
+    fn drop_pending(&self, pending: &mut Pending) {
+        let dropped = mem::take(&mut pending.ops);
+        self.bytes.fetch_sub(dropped.iter().map(Op::bytes).sum(), Ordering::Relaxed);
+        self.ops.fetch_sub(dropped.len(), Ordering::Relaxed);
     }
 
     /// Restores the state before a flush, ahead of what was appended meanwhile.
@@ -209,6 +214,20 @@ mod tests {
         assert_eq!(window.flush(&backend).unwrap(), Some(flushed));
         let tx = backend.read().unwrap();
         assert_eq!(tx.get(Bucket::Lease, b"a").unwrap(), None);
+    }
+
+    /// The monitor of the storage version does not wait for a snapshot of the leader.
+    #[test]
+    fn background_changes_for_the_replaced_store_are_dropped() {
+        let (window, backend) = (Window::new(), MemBackend::new());
+        let replaced = window.replace(at(9), || {
+            window.append_background(vec![put("a", "1")]);
+            Ok(((), 7))
+        });
+        replaced.unwrap();
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (0, 0));
+        assert_eq!(window.flush(&backend).unwrap(), None);
+        assert_eq!(backend.read().unwrap().get(Bucket::Lease, b"a").unwrap(), None);
     }
 
     /// A backend whose commits fail.
