@@ -72,7 +72,7 @@ impl SimpleTokens {
     /// Drops the tokens whose life has ended; to be called about once a second.
     pub fn sweep(&mut self, now_ms: u64) {
         while let Some(entry) = self.due.first_entry() {
-            if *entry.key() * RESOLUTION_MS > now_ms {
+            if entry.key().saturating_mul(RESOLUTION_MS) > now_ms {
                 return;
             }
             for name in entry.remove() {
@@ -158,6 +158,16 @@ mod tests {
         tokens.disable();
         tokens.enable();
         assert_eq!(tokens.user_of("a.1", 0), None);
+    }
+
+    /// With `--auth-token-ttl` beyond all reason.
+    #[test]
+    fn a_token_may_live_for_ever() {
+        let mut tokens = SimpleTokens::new(u64::MAX);
+        tokens.enable();
+        tokens.assign("alice", "a.1".into(), 5);
+        tokens.sweep(1_000_000);
+        assert_eq!(tokens.user_of("a.1", 1_000_000), Some("alice"));
     }
 
     /// A token that is used all the time is looked at once a life, not once a use.
