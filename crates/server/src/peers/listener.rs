@@ -16,6 +16,9 @@ use crate::{handle::Handle, listen::Listener};
 const DRAIN: Duration = Duration::from_secs(1);
 /// Connections that may be open at a time.
 const CONNECTIONS_MAX: usize = 4096;
+/// How long a connection may take until its first request can be read: a member speaks at once, and
+/// the time for a TLS handshake lies within it. Who says nothing must not keep a place.
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -55,9 +58,10 @@ async fn serve_connection(
     stalled: Duration,
 ) {
     let remote = stream.remote_address();
-    let stream = match acceptor.accept(stream).await {
-        Ok((stream, _)) => stream,
-        Err(error) => return crate::security::log_refusal("peer", remote, &error),
+    let stream = match accept_within(ARRIVAL, &acceptor, stream).await {
+        Some(Ok((stream, _))) => stream,
+        Some(Err(error)) => return crate::security::log_refusal("peer", remote, &error),
+        None => return tracing::debug!(?remote, "peer connection without a request"),
     };
     let stopping = handle.clone();
     let answer = |request| {
@@ -68,6 +72,15 @@ async fn serve_connection(
     if let Err(error) = transport::serve_connection(stream, stalled, answer, shutdown).await {
         tracing::debug!(%error, "peer connection ended");
     }
+}
+
+/// `None` when the other side takes too long: it may be silent for ever where TLS is not asked for.
+async fn accept_within(
+    limit: Duration,
+    acceptor: &Acceptor,
+    socket: tls::Socket,
+) -> Option<Result<(tls::Stream, tls::PeerIdentity), tls::Error>> {
+    tokio::time::timeout(limit, acceptor.accept(socket)).await.ok()
 }
 
 /// Raft's routes are the transport's; all others are about the cluster.
@@ -93,4 +106,29 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(boxed(Full::new(Bytes::from_static(text.as_bytes()))));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let limit = Duration::from_millis(20);
+        assert!(accept_within(limit, &Acceptor::plain(), socket.into()).await.is_none());
+        let mut speaking = TcpStream::connect(address).await.unwrap();
+        speaking.write_all(b"GET").await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let accepted = accept_within(ARRIVAL, &Acceptor::plain(), socket.into()).await;
+        assert!(accepted.unwrap().is_ok());
+    }
 }
