@@ -82,7 +82,17 @@ async fn a_running_member_takes_the_store_in_place() {
     })
     .await;
     fill(&rig, rig.leader_among(&others).await).await;
+    // As if the store were replaced while a flush is planned: the changes after it need another.
+    rig.handle(follower).progress.arm_flush();
     rig.rejoin(follower);
+    rig.put(follower, "caught", "up").await;
+    let applied = rig.handle(follower).progress.applied();
+    eventually("changes after the replacement reach the store", || {
+        let view = rig.handle(follower).backend.read().unwrap();
+        let stored = storage::schema::read_consistent(&*view).unwrap();
+        stored.is_some_and(|(index, _)| index >= applied)
+    })
+    .await;
     rig.assert_equal().await;
     let store = &rig.handle(follower).shared.store;
     assert!(store.revision() >= revision + 400);

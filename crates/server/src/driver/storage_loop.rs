@@ -141,6 +141,8 @@ fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
     let db = storage::engine::open_db(&path).unwrap_or_else(|error| broken(&error));
     let ops = storage::image::import(&db).chain(meta::put_consistent(index, term).map(Ok));
     let store = &handle.shared.store;
+    // What a planned flush was for is dropped with the window: the next changes need one of their own.
+    handle.progress.disarm_flush();
     let replaced = handle.window.replace(at, || {
         let replaced = store.replace(ops, |ops| handle.backend.replace(ops))?;
         Ok((replaced, store.revision()))
