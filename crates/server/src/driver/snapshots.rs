@@ -7,32 +7,46 @@ use std::{fs, io, path::Path};
 
 use api::ids::RaftIndex;
 
-/// Removes the oldest files beyond `keep` of each kind.
-pub(crate) fn purge(snap_dir: &Path, keep: usize) {
-    for suffix in [".snap", ".snap.db"] {
-        if let Err(error) = purge_kind(snap_dir, suffix, keep) {
-            tracing::warn!(%error, suffix, "failed to purge snapshot files");
-        }
+/// What the names of databases of the leader end with.
+const DATABASE: &str = ".snap.db";
+
+/// Removes the oldest files beyond `keep` of each kind. Of databases only those go that are older
+/// than `index`, where the log begins: the one of that index may be about to become the store.
+pub(crate) fn purge(snap_dir: &Path, keep: usize, index: RaftIndex) {
+    let is_old = |name: &str| index_of(name).is_some_and(|of| of < index.0);
+    let purged = purge_kind(snap_dir, ".snap", keep, |_| true)
+        .and_then(|()| purge_kind(snap_dir, DATABASE, keep, is_old));
+    if let Err(error) = purged {
+        tracing::warn!(%error, "failed to purge snapshot files");
     }
 }
 
-fn purge_kind(snap_dir: &Path, suffix: &str, keep: usize) -> io::Result<()> {
+fn purge_kind(
+    snap_dir: &Path,
+    suffix: &str,
+    keep: usize,
+    may_go: impl Fn(&str) -> bool,
+) -> io::Result<()> {
     let mut names = named(snap_dir, suffix)?;
     names.sort_unstable();
     let surplus = names.len().saturating_sub(keep);
-    for name in &names[..surplus] {
+    for name in names[..surplus].iter().filter(|name| may_go(name)) {
         fs::remove_file(snap_dir.join(name))?;
         tracing::info!(path = %snap_dir.join(name).display(), "purged");
     }
     Ok(())
 }
 
+/// The index in the name of a database.
+fn index_of(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_suffix(DATABASE)?, 16).ok()
+}
+
 /// Removes databases of the leader that the store has taken over, or that are older than it.
 pub(crate) fn remove_covered(snap_dir: &Path, applied: RaftIndex) {
     let remove = || -> io::Result<()> {
-        for name in named(snap_dir, ".snap.db")? {
-            let index = name.strip_suffix(".snap.db").map(|hex| u64::from_str_radix(hex, 16));
-            if matches!(index, Some(Ok(index)) if index <= applied.0) {
+        for name in named(snap_dir, DATABASE)? {
+            if index_of(&name).is_some_and(|index| index <= applied.0) {
                 fs::remove_file(snap_dir.join(&name))?;
             }
         }
@@ -68,7 +82,7 @@ mod tests {
         }
         touch("db".into());
         touch("x.snap.broken".into());
-        purge(dir.path(), 2);
+        purge(dir.path(), 2, RaftIndex(9));
         let kept = |suffix| {
             let mut names = named(dir.path(), suffix).unwrap();
             names.sort();
@@ -82,5 +96,18 @@ mod tests {
         remove_covered(dir.path(), RaftIndex(4));
         assert_eq!(kept(".snap.db"), ["0000000000000005.snap.db"]);
         assert!(dir.path().join("db").exists() && dir.path().join("x.snap.broken").exists());
+    }
+
+    /// The next one may have arrived before the store has followed the log to the first.
+    #[test]
+    fn a_database_that_is_still_needed_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        for index in [3, 5, 7] {
+            fs::write(dir.path().join(format!("{index:016x}.snap.db")), b"").unwrap();
+        }
+        purge(dir.path(), 1, RaftIndex(5));
+        let mut kept = named(dir.path(), DATABASE).unwrap();
+        kept.sort();
+        assert_eq!(kept, ["0000000000000005.snap.db", "0000000000000007.snap.db"]);
     }
 }

@@ -192,7 +192,7 @@ fn finish_restore(handle: &Handle, wal: &mut Wal, index: RaftIndex, saved: mpsc:
 fn release(handle: &Handle, wal: &mut Wal, index: RaftIndex) {
     wal.release_to(index);
     if handle.limits.snapshots_max > 0 {
-        snapshots::purge(&handle.snap_dir, handle.limits.snapshots_max);
+        snapshots::purge(&handle.snap_dir, handle.limits.snapshots_max, index);
     }
     if handle.limits.wals_max == 0 {
         return;
