@@ -46,7 +46,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, Result};
 use config::Config;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use member::{Listeners, Member};
 use settings::Settings;
@@ -82,19 +82,26 @@ async fn run(config: &Config) -> Result<i32> {
         clients: listen::bind_clients(config, &settings.security).await?,
     };
     discovery::discover(&mut settings).await?;
-    let member = Member::start(&settings).await?;
-    let mut received = 0;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => received = libc::SIGTERM,
-            _ = interrupt.recv() => received = libc::SIGINT,
-        }
-        let name = if received == libc::SIGTERM { "terminated" } else { "interrupt" };
-        tracing::info!(signal = name, "received signal; shutting down");
+    // Joining waits for other members; nothing has been begun that could not be left as it is.
+    let member = tokio::select! {
+        started = Member::start(&settings) => started?,
+        signal = signalled(&mut terminate, &mut interrupt) => return Ok(signal),
     };
+    let mut received = 0;
+    let stop = async { received = signalled(&mut terminate, &mut interrupt).await };
     member.serve(&settings, listeners, stop).await;
     tracing::info!(name = %settings.name, "closed etcd server");
     Ok(received)
+}
+
+/// Waits for a signal to stop; returns it.
+async fn signalled(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
+    let (signal, name) = tokio::select! {
+        _ = terminate.recv() => (libc::SIGTERM, "terminated"),
+        _ = interrupt.recv() => (libc::SIGINT, "interrupt"),
+    };
+    tracing::info!(signal = name, "received signal; shutting down");
+    signal
 }
 
 /// Ends the process by the signal it was sent, as etcd does; as the first process of a container,

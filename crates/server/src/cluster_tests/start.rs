@@ -69,6 +69,49 @@ async fn a_member_that_lost_its_data_must_not_come_back() {
     rig.end().await;
 }
 
+/// A log that says whose it is and nothing else.
+fn leave_empty_log(rig: &Rig, number: usize, id: MemberId, cluster: api::ids::ClusterId) {
+    let fs: std::sync::Arc<dyn vfs::Fs> = std::sync::Arc::new(vfs::os::OsFs);
+    let metadata = api::walpb::Metadata { node_id: id.0, cluster_id: cluster.0 };
+    let options = wal::Options { sync: false, ..wal::Options::default() };
+    let wal_dir = rig.data_dir(number).join("member/wal");
+    drop(wal::Wal::create(fs, &wal_dir, &metadata, options).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_was_cut_off_goes_on() {
+    let mut rig = Rig::new(3);
+    let settings = rig.settings(1);
+    let initial = ::membership::InitialCluster::parse(&settings.initial_cluster).unwrap();
+    let members = initial.members(&settings.initial_cluster_token).unwrap();
+    let cluster = ::membership::cluster_id(members.iter().map(|member| member.id));
+    for member in &members {
+        let number = member.name[1..].parse().unwrap();
+        leave_empty_log(&rig, number, member.id, cluster);
+    }
+    drop(settings);
+    rig.start_all().await;
+    rig.put(2, "a", "1").await;
+    rig.assert_equal().await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joining_that_was_cut_off_goes_on() {
+    let mut rig = Rig::new(2);
+    rig.try_start(1, rig.settings_of(1, [1], "new")).await.unwrap();
+    rig.wait_ready().await;
+    rig.put(1, "a", "1").await;
+    let learner = crate::members::new_member(&[rig.peer_url(2)], true).unwrap();
+    crate::members::add(rig.handle(1), &learner).await.unwrap();
+    leave_empty_log(&rig, 2, learner.id, rig.handle(1).cluster);
+    // Whatever the flags say by now: the log says who this is.
+    rig.try_start(2, rig.settings_of(2, [1, 2], "new")).await.unwrap();
+    eventually("the learner has the key", || rig.value(2, "a").is_some()).await;
+    rig.assert_equal().await;
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_leader_hands_over() {
     let mut rig = Rig::started(3).await;
