@@ -151,7 +151,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
-            ("--enable-pprof", "--enable-pprof asks for profiles over HTTP"),
             (
                 "--enable-distributed-tracing",
                 "--enable-distributed-tracing asks for distributed tracing",
@@ -159,7 +158,6 @@ mod tests {
             ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
             ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
             ("--memory-mlock", "--memory-mlock asks for locked memory"),
-            ("--metrics=extensive", "--metrics asks for the histogram of request times"),
         ];
         for (arg, text) in cases {
             assert_eq!(asked(&[arg]), [format!("{text}, which is not built yet")]);

@@ -236,7 +236,7 @@ fn handle(
         window: storage::Window::new(),
         backend,
         limits: settings.limits.clone(),
-        metrics: Metrics::new(),
+        metrics: Metrics::new(&settings.config),
         clock: Clock::start(),
         watch_backlog: Default::default(),
         watch_stats: parking_lot::Mutex::default(),

@@ -1,14 +1,32 @@
 //! The Prometheus series of a member, with etcd's names (spec metrics.md). The only file that names
 //! them, with `network`; what lower layers count is read from their `stats` when a scrape comes.
 
+mod grpc;
 mod network;
+mod process;
+pub(crate) mod request_name;
+mod series;
 
+use std::{collections::BTreeSet, time::Instant};
+
+use api::{
+    etcdserverpb::AlarmMember,
+    event::{Changes, EventKind},
+    ids::MemberId,
+};
+use config::{Config, GATES, Stage};
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
 };
 
+pub(crate) use process::{heap, open_files_max};
+
 use crate::handle::Handle;
+use grpc::GrpcMetrics;
+pub(crate) use series::Compactions;
+use series::{Absent, Checks, Leases, Requests, Sends, Snapshots, State, Store};
 
 /// Every series that this member moves.
 pub(crate) struct Metrics {
@@ -36,6 +54,24 @@ pub(crate) struct Metrics {
     pub(crate) watch_events: IntCounter,
     promotions: IntCounter,
     promotions_failed: IntCounterVec,
+    pub(crate) grpc: GrpcMetrics,
+    pub(crate) leases: Leases,
+    pub(crate) compactions: Compactions,
+    pub(crate) sends: Sends,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) store: Store,
+    pub(crate) requests: Requests,
+    pub(crate) checks: Checks,
+    /// Events that watch streams have taken from their queues.
+    pub(crate) events_taken: IntCounter,
+    /// When the compaction under way took its first step.
+    pub(crate) compaction_began: Mutex<Option<Instant>>,
+    state: State,
+    _absent: Absent,
+    /// Alarms that a scrape has shown: they stay, with 0, once they are disarmed.
+    alarms_shown: Mutex<BTreeSet<(String, &'static str)>>,
+    scrapes: IntCounterVec,
+    scraping: IntGauge,
     gauges: Gauges,
 }
 
@@ -55,8 +91,6 @@ struct Gauges {
     watch_streams: IntGauge,
     auth_revision: IntGauge,
     slow_watchers: IntGauge,
-    resident_bytes: IntGauge,
-    open_fds: IntGauge,
     version: IntGaugeVec,
     server_id: IntGaugeVec,
 }
@@ -108,11 +142,51 @@ fn failed_promotions(registry: &Registry) -> IntCounterVec {
     register(registry, IntCounterVec::new(options, &["Reason"]).expect("a valid metric"))
 }
 
+fn scrapes(registry: &Registry) -> IntCounterVec {
+    let name = "promhttp_metric_handler_requests_total";
+    let scrapes = IntCounterVec::new(Opts::new(name, "Scrapes, by HTTP status."), &["code"]);
+    let scrapes = register(registry, scrapes.expect("a valid metric"));
+    for code in ["200", "500", "503"] {
+        scrapes.with_label_values(&[code]);
+    }
+    scrapes
+}
+
+/// The state of a member, with what never changes set.
+fn state(registry: &Registry, config: &Config) -> State {
+    let state = State::new(registry);
+    state.go_version.with_label_values(&[process::TOOLCHAIN]).set(1);
+    for gate in GATES {
+        let stage = match gate.stage {
+            Stage::Alpha => "ALPHA",
+            Stage::Beta => "BETA",
+        };
+        let on = config.feature_gates.enabled(gate.name);
+        state.features.with_label_values(&[gate.name, stage]).set(i64::from(on));
+    }
+    state
+}
+
 impl Metrics {
     /// Registers every series.
-    pub(crate) fn new() -> Metrics {
+    pub(crate) fn new(config: &Config) -> Metrics {
         let r = Registry::new();
         Metrics {
+            grpc: GrpcMetrics::new(&r, config.metrics == "extensive"),
+            leases: Leases::new(&r),
+            compactions: Compactions::new(&r),
+            sends: Sends::new(&r),
+            snapshots: Snapshots::new(&r),
+            store: Store::new(&r),
+            requests: Requests::new(&r),
+            checks: Checks::new(&r),
+            events_taken: IntCounter::new("events_taken", "Not shown.").expect("a valid metric"),
+            compaction_began: Mutex::default(),
+            state: state(&r, config),
+            _absent: Absent::new(&r),
+            alarms_shown: Mutex::default(),
+            scrapes: scrapes(&r),
+            scraping: gauge(&r, "promhttp_metric_handler_requests_in_flight", "Scrapes."),
             ranges: counter(&r, "etcd_mvcc_range_total", "Ranges seen by this member."),
             puts: counter(&r, "etcd_mvcc_put_total", "Puts seen by this member."),
             deletes: counter(&r, "etcd_mvcc_delete_total", "Deletes seen by this member."),
@@ -208,12 +282,78 @@ impl Metrics {
 
     /// The text exposition of every series, gauges freshly read.
     pub(crate) fn expose(&self, handle: &Handle) -> Vec<u8> {
+        self.scraping.inc();
         self.gauges.refresh(handle);
+        self.refresh(handle);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("a vector grows");
         text.extend_from_slice(network::text(handle).as_bytes());
+        text.extend_from_slice(process::text(handle).as_bytes());
+        self.scrapes.with_label_values(&["200"]).inc();
+        self.scraping.dec();
         text
     }
+
+    /// Counts what a write did to keys. Within a transaction deletes are counted by key.
+    pub(crate) fn changed(&self, request: &str, changes: Option<&Changes>) {
+        match request {
+            "Put" => self.puts.inc(),
+            "DeleteRange" => self.deletes.inc(),
+            _ => {}
+        }
+        let Some(changes) = changes else { return };
+        let puts = changes.events.iter().filter(|event| event.kind == EventKind::Put);
+        let (mut count, mut bytes) = (0, 0);
+        for put in puts {
+            count += 1;
+            bytes += put.kv.decode().map_or(0, |kv| kv.key.len() + kv.value.len());
+        }
+        self.store.put_bytes.add(bytes as i64);
+        if request == "Txn" {
+            self.txns.inc();
+            self.puts.inc_by(count);
+            self.deletes.inc_by(changes.events.len() as u64 - count);
+        }
+    }
+
+    /// Notes alarms that were raised or disarmed: each is shown from now on.
+    pub(crate) fn saw_alarms(&self, alarms: &[AlarmMember]) {
+        let mut shown = self.alarms_shown.lock();
+        shown.extend(alarms.iter().map(named));
+    }
+
+    /// Sets what is looked up only when a scrape comes.
+    fn refresh(&self, handle: &Handle) {
+        let state = &self.state;
+        state.cluster_version.reset();
+        if let Some(version) = handle.shared.membership.read().cluster_version() {
+            let version = version.to_string();
+            let short = version.rsplit_once('.').map_or(&*version, |(short, _)| short);
+            state.cluster_version.with_label_values(&[short]).set(1);
+        }
+        state.is_learner.set(i64::from(handle.is_learner()));
+        let streams = handle.limits.snapshot_streams_max;
+        let reading = streams.saturating_sub(handle.snapshots.available_permits());
+        self.store.readers.set(reading as i64);
+        if let Some(watch) = *handle.watch_stats.lock() {
+            let pending = watch.delivered_events.saturating_sub(self.events_taken.get());
+            self.sends.pending.set(pending as i64);
+        }
+        let mut shown = self.alarms_shown.lock();
+        for (member, alarm) in shown.iter() {
+            state.alarms.with_label_values(&[member.as_str(), alarm]).set(0);
+        }
+        for alarm in handle.shared.alarms.read().list(0) {
+            let (member, name) = named(&alarm);
+            state.alarms.with_label_values(&[member.as_str(), name]).set(1);
+            shown.insert((member, name));
+        }
+    }
+}
+
+/// The labels of an alarm.
+fn named(alarm: &AlarmMember) -> (String, &'static str) {
+    (MemberId(alarm.member_id).to_string(), alarm.alarm().as_str_name())
 }
 
 impl Gauges {
@@ -257,8 +397,6 @@ impl Gauges {
                 "etcd_debugging_mvcc_slow_watcher_total",
                 "Watchers that catch up from history.",
             ),
-            resident_bytes: gauge(r, "process_resident_memory_bytes", "Resident memory."),
-            open_fds: gauge(r, "process_open_fds", "Open file descriptors."),
             version: labelled(r, "etcd_server_version", "1 at the version.", "server_version"),
             server_id: labelled(r, "etcd_server_id", "1 at the member's id.", "server_id"),
         }
@@ -284,22 +422,7 @@ impl Gauges {
             self.slow_watchers.set(watch.slow_watchers as i64);
         }
         self.auth_revision.set(handle.shared.auth.read().revision() as i64);
-        self.resident_bytes.set(resident_bytes());
-        self.open_fds.set(open_fds());
         self.version.with_label_values(&[api::version::SERVER]).set(1);
         self.server_id.with_label_values(&[handle.member.to_string()]).set(1);
     }
-}
-
-/// Resident memory of this process; 0 where `/proc` does not tell.
-fn resident_bytes() -> i64 {
-    const PAGE_BYTES: i64 = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<i64>().ok());
-    pages.unwrap_or(0) * PAGE_BYTES
-}
-
-/// Open descriptors of this process; 0 where `/proc` does not tell.
-fn open_fds() -> i64 {
-    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as i64)
 }

@@ -4,13 +4,10 @@ use super::{Flag, Group, Kind, rows};
 use crate::compat::{Status, journal_asked};
 
 pub(super) const MONITORING: &[Flag] = rows! { Group::Monitoring;
-    "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Refused("profiles over HTTP"),
+    "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Partly("the paths are there; profiles of the Go runtime are not, and answer 501", |_| None),
     "Serve profiles below /debug/pprof/ of the client URLs.";
     "metrics", Kind::Text(|c| &mut c.metrics),
-    Status::Partly("`basic`", |c| {
-        let extensive = c.metrics == "extensive";
-        extensive.then(|| "the histogram of request times".to_string())
-    }),
+    Status::Built(""),
     "Detail of the metrics: basic, or extensive with a histogram of request times.";
     "listen-metrics-urls", Kind::Urls(|c| &mut c.listen_metrics_urls, ""),
     Status::Built(""),

@@ -8,13 +8,17 @@ use std::{
 
 use api::{
     ids::{RaftIndex, Term},
-    raftpb::{Entry, Snapshot, SnapshotMetadata},
+    raftpb::{Entry, EntryType, Snapshot, SnapshotMetadata},
 };
 use apply::{Applied, Context, Effect, Response, StateMachine};
 use storage::Op;
 
 use super::{NodeEvent, WatchCommand, fatal, storage_loop::StorageEvent};
-use crate::{handle::Handle, inbox::Inbox};
+use crate::{
+    handle::Handle,
+    inbox::Inbox,
+    metrics::{Metrics, request_name},
+};
 
 /// What can happen to the apply thread.
 pub(crate) enum ApplyEvent {
@@ -123,7 +127,9 @@ impl ApplyLoop {
         let membership = handle.shared.membership.read();
         let conf_state = Some(membership.conf_state());
         let metadata = SnapshotMetadata { conf_state, index: index.0, term: term.0 };
+        let began = Instant::now();
         let data = membership.to_v2_store().into();
+        handle.metrics.snapshots.marshal.observe(began.elapsed().as_secs_f64());
         drop(membership);
         let snapshot = Box::new(Snapshot { data, metadata: Some(metadata) });
         handle.node.push_quietly(NodeEvent::Cut(snapshot));
@@ -170,8 +176,7 @@ impl ApplyLoop {
         let began = Instant::now();
         let applied = self.machine.apply(entry, context);
         let took = began.elapsed();
-        let success = if applied.result.is_ok() { "true" } else { "false" };
-        handle.metrics.observe_apply(op(&applied.result), success, took);
+        count(&handle.metrics, entry, &applied, took);
         if took > self.outlets.slow {
             handle.metrics.slow_applies.inc();
             tracing::warn!(index = entry.index, ?took, "apply request took too long");
@@ -227,19 +232,25 @@ impl ApplyLoop {
     }
 }
 
-/// The name of a request by its answer, for the metric; what has no answer of its own is `Other`.
-fn op(result: &Result<Response, apply::ApplyError>) -> &'static str {
-    match result {
-        Ok(Response::Range(_)) => "Range",
-        Ok(Response::Put(_)) => "Put",
-        Ok(Response::DeleteRange(_)) => "DeleteRange",
-        Ok(Response::Txn(_)) => "Txn",
-        Ok(Response::Compaction(_)) => "Compaction",
-        Ok(Response::LeaseGrant(_)) => "LeaseGrant",
-        Ok(Response::LeaseRevoke(_)) => "LeaseRevoke",
-        Ok(Response::LeaseCheckpoint(_)) => "LeaseCheckpoint",
-        Ok(Response::Alarm(_)) => "Alarm",
-        _ => "Other",
+/// Counts an entry and what came of it. Changes of the configuration have no series.
+fn count(metrics: &Metrics, entry: &Entry, applied: &Applied, took: Duration) {
+    if entry.r#type != EntryType::EntryNormal as i32 || entry.data.is_empty() {
+        return;
+    }
+    let name = request_name::of(&entry.data);
+    let success = if applied.result.is_ok() { "true" } else { "false" };
+    metrics.observe_apply(name, success, took);
+    match &applied.result {
+        Ok(Response::LeaseGrant(response)) => metrics.leases.grant(response.ttl),
+        Ok(Response::Alarm(response)) => metrics.saw_alarms(&response.alarms),
+        Ok(Response::LeaseRevoke(_)) => metrics.leases.revoked.inc(),
+        Ok(Response::Compaction(_)) => {
+            metrics.compactions.index_pause.observe(took.as_secs_f64() * 1000.0);
+        }
+        _ => {}
+    }
+    if applied.result.is_ok() {
+        metrics.changed(name, applied.changes.as_ref());
     }
 }
 

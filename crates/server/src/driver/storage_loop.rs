@@ -3,15 +3,15 @@
 
 use std::{
     sync::{Arc, mpsc},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use api::ids::{LeaseId, RaftIndex, Term};
 use bytes::Bytes;
-use storage::schema::meta;
+use storage::{Bucket, Op, schema::meta};
 
 use super::{NodeEvent, fatal, snapshots};
-use crate::{handle::Handle, inbox::Inbox, peers};
+use crate::{handle::Handle, inbox::Inbox, metrics::Compactions, peers};
 
 /// What can happen to the storage thread.
 pub(crate) enum StorageEvent {
@@ -97,17 +97,32 @@ fn compaction_step(handle: &Handle) {
     let store = &handle.shared.store;
     let Some(revision) = store.compacting() else { return };
     let mut ops = Vec::new();
+    let began = Instant::now();
+    let first = *handle.metrics.compaction_began.lock().get_or_insert(began);
     let step = store.compaction_step(handle.limits.compaction_batch, &mut ops);
     let step = step.unwrap_or_else(|error| fatal("failed to compact the store", &error));
     let done = step == mvcc::Compaction::Done;
+    let keys = |op: &&Op| matches!(op, Op::Delete { bucket: Bucket::Key, .. });
+    let removed = ops.iter().filter(keys).count();
     if done || !ops.is_empty() {
         handle.window.append_background(ops);
         flush(handle);
     }
+    count_step(&handle.metrics.compactions, began, removed);
     if done {
+        *handle.metrics.compaction_began.lock() = None;
+        let total = first.elapsed().as_secs_f64() * 1000.0;
+        handle.metrics.compactions.total.observe(total);
         handle.compactions.finish(revision);
         tracing::info!("compact-revision" = revision, "finished scheduled compaction");
     }
+}
+
+fn count_step(compactions: &Compactions, began: Instant, removed: usize) {
+    compactions.keys.inc_by(removed as u64);
+    compactions.pause.observe(began.elapsed().as_secs_f64() * 1000.0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    compactions.last.set(now.as_secs() as i64);
 }
 
 /// Commits the window. Also called by those who must see the backend up to date (hashes, physical
@@ -118,7 +133,9 @@ pub(crate) fn flush(handle: &Handle) {
     match handle.window.flush(&*handle.backend) {
         Ok(None) => {}
         Ok(Some(flushed)) => {
-            handle.metrics.backend_commit.observe(began.elapsed().as_secs_f64());
+            let took = began.elapsed().as_secs_f64();
+            handle.metrics.backend_commit.observe(took);
+            handle.metrics.store.write.observe(took);
             handle.shared.store.committed(flushed.revision);
             let event = NodeEvent::Flushed { index: flushed.index, term: flushed.term };
             handle.node.push_quietly(event);

@@ -150,9 +150,11 @@ impl Gathered {
         self.entries.clear();
         handle.progress.remove_unsynced(std::mem::take(&mut self.bytes));
         let stats = wal.stats();
+        let took = began.elapsed().as_secs_f64();
         if stats.syncs > syncs {
-            handle.metrics.wal_fsync.observe(began.elapsed().as_secs_f64());
+            handle.metrics.wal_fsync.observe(took);
         }
+        handle.metrics.store.wal_write.observe(took);
         handle.metrics.wal_bytes.set(stats.bytes as i64);
         handle.node.push_always(NodeEvent::Persisted { ready });
     }
@@ -164,9 +166,13 @@ fn index_of(snapshot: &Snapshot) -> RaftIndex {
 
 /// First the `.snap` file, then the record of the log that makes it count.
 fn save_snapshot(handle: &Handle, wal: &mut Wal, snapshot: &Snapshot) {
+    let began = Instant::now();
     if let Err(error) = wal::snap::save(&*handle.fs, &handle.snap_dir, snapshot) {
         fatal("failed to write a snapshot file", &error);
     }
+    let took = began.elapsed().as_secs_f64();
+    handle.metrics.snapshots.save.observe(took);
+    handle.metrics.snapshots.fsync.observe(took);
     let metadata = snapshot.metadata.clone().unwrap_or_default();
     let record = walpb::Snapshot {
         index: metadata.index,

@@ -258,10 +258,7 @@ impl WatchLoop<'_> {
         match command {
             WatchCommand::Changed(changes) => {
                 self.handle.watch_backlog.taken(&changes);
-                let before = self.hub.stats().delivered_events;
                 self.hub.notify(&changes, &history, &mut self.outlets);
-                let sent = self.hub.stats().delivered_events - before;
-                self.handle.metrics.watch_events.inc_by(sent);
             }
             WatchCommand::Lagged => {
                 self.handle.watch_backlog.caught_up();

@@ -23,6 +23,8 @@ pub(crate) struct Access {
     origins: Option<BTreeSet<String>>,
     /// `--enable-grpc-gateway`.
     pub(super) gateway: bool,
+    /// Whether `/debug/pprof/` is there: `--enable-pprof`, or a log of debug level.
+    pub(super) pprof: bool,
     /// `--client-cert-auth`.
     cert_auth: bool,
 }
@@ -47,6 +49,7 @@ impl Access {
                     .map(str::to_owned),
             ),
             gateway: config.enable_grpc_gateway,
+            pprof: config.enable_pprof || config.log.level == "debug",
             cert_auth: config.client_tls.client_cert_auth,
         }
     }
@@ -131,7 +134,7 @@ mod tests {
 
     fn access(cors: &[&str]) -> Access {
         let origins = listed(cors.iter().map(|origin| (*origin).to_owned()));
-        Access { hosts: None, origins, gateway: true, cert_auth: false }
+        Access { hosts: None, origins, gateway: true, pprof: false, cert_auth: false }
     }
 
     #[test]

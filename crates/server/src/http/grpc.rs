@@ -91,11 +91,18 @@ impl Grpc {
     pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let timeout = deadline(&request);
-        if let Err(refusal) = self.admit(&path, request.headers()) {
-            return Status::from(Failure::from(refusal)).into_http();
-        }
+        let metrics = &self.handle.metrics.grpc;
+        let call = metrics.start(&path);
+        let version = match self.admit(&path, request.headers()) {
+            Ok(version) => version,
+            Err(refusal) => {
+                let response = Status::from(Failure::from(refusal)).into_http();
+                return metrics.responses(call, response);
+            }
+        };
+        metrics.admitted(call.as_ref(), version);
         let bound = STREAMS.contains(&path.as_str()) && asks_for_leader(request.headers());
-        let dispatched = self.dispatch(&path, request);
+        let dispatched = self.dispatch(&path, metrics.requests(call.as_ref(), request));
         let mut response = match timeout {
             None => dispatched.await,
             Some(limit) => match tokio::time::timeout(limit, dispatched).await {
@@ -107,22 +114,21 @@ impl Grpc {
         if bound {
             response = response.map(|stream| Body::new(LeaderBound::new(&self.handle, stream)));
         }
-        response
+        metrics.responses(call, response)
     }
 
-    /// What is checked before a call reaches its service, in etcd's order.
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), Error> {
+    /// What is checked before a call reaches its service, in etcd's order; the version that the
+    /// client says it has.
+    fn admit<'a>(&self, path: &str, headers: &'a HeaderMap) -> Result<&'a str, Error> {
         if self.handle.is_learner() && !OF_LEARNERS.contains(&path) {
             return Err(Error::NotSupportedForLearner);
         }
         let version = headers.get("client-api-version").map_or(&b""[..], HeaderValue::as_bytes);
-        if std::str::from_utf8(version).is_err() {
-            return Err(Error::InvalidClientApiVersion);
-        }
+        let version = std::str::from_utf8(version).map_err(|_| Error::InvalidClientApiVersion)?;
         if asks_for_leader(headers) && self.handle.progress.leader() == MemberId(0) {
             return Err(Error::NoLeader);
         }
-        Ok(())
+        Ok(version)
     }
 
     async fn dispatch(&self, path: &str, request: Request<Body>) -> Response<Body> {

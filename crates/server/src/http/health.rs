@@ -69,7 +69,7 @@ pub(crate) async fn route<B>(handle: &Handle, request: &Request<B>) -> Option<Re
         None => health(handle, &query).await,
         Some(checks) => {
             let single = path[root.len()..].trim_start_matches('/');
-            run_checks(handle, checks, single, &query).await
+            run_checks(handle, (root, checks), single, &query).await
         }
     })
 }
@@ -80,7 +80,7 @@ fn parameters(query: &str) -> Vec<(&str, &str)> {
 
 async fn run_checks(
     handle: &Handle,
-    checks: &[Check],
+    (root, checks): (&str, &[Check]),
     single: &str,
     query: &[(&str, &str)],
 ) -> Response<Body> {
@@ -96,7 +96,9 @@ async fn run_checks(
         if excluded(name) {
             continue;
         }
-        match check.run(handle).await {
+        let result = check.run(handle).await;
+        handle.metrics.checks.record(&root[1..], name, result.is_ok());
+        match result {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(reason) => {
                 failed = true;

@@ -4,6 +4,7 @@
 mod access;
 mod authority;
 mod connection;
+mod debug;
 mod gateway;
 mod grpc;
 mod health;
@@ -112,6 +113,9 @@ impl Router {
         };
         if clean != path && request.method() != Method::CONNECT {
             return redirect(&with_path(request.uri(), &clean));
+        }
+        if let Some(response) = debug::route(&self.handle, self.access.pprof, path) {
+            return response;
         }
         match &self.gateway {
             Some(gateway) if path.starts_with("/v3/") => gateway.route(request).await,

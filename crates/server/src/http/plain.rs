@@ -1,8 +1,11 @@
 //! Plain HTTP paths: health, version, metrics (spec http.md section 1).
 
+use std::io::Write as _;
+
 use api::version;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -24,8 +27,15 @@ pub(crate) async fn route(
     }
     match path {
         "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
             let text = handle.metrics.expose(handle);
-            reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+            if takes_gzip(request.headers()) {
+                let mut response = reply(StatusCode::OK, kind, gzipped(&text));
+                let gzip = HeaderValue::from_static("gzip");
+                response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+                return response;
+            }
+            reply(StatusCode::OK, kind, text)
         }
         "/version" if surface != Surface::Metrics => {
             if request.method() != Method::GET {
@@ -35,6 +45,23 @@ pub(crate) async fn route(
         }
         _ => go_error(StatusCode::NOT_FOUND, "404 page not found"),
     }
+}
+
+/// Whether a client takes gzip; `q=0` says that it does not.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).into_iter();
+    let items = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    items.map(str::trim).any(|item| {
+        let (coding, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+        coding.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
+}
+
+fn gzipped(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).expect("a vector grows");
+    encoder.finish().expect("a vector grows")
 }
 
 /// The versions of server, cluster and storage.

@@ -1,11 +1,12 @@
 //! What the transport tells this member.
 
-use std::io;
+use std::{io, time::Instant};
 
 use api::{
     ids::{MemberId, RaftIndex},
     raftpb::{Message, MessageType},
 };
+use bytes::Bytes;
 use transport::{Sink, SnapshotReceiver};
 
 use super::receive::{Receiver, received_path};
@@ -80,6 +81,29 @@ impl Sink for MemberSink {
         _from: MemberId,
         index: RaftIndex,
     ) -> io::Result<Box<dyn SnapshotReceiver>> {
-        Ok(Box::new(Receiver::create(&self.0.snap_dir, index)?))
+        let receiver = Box::new(Receiver::create(&self.0.snap_dir, index)?);
+        Ok(Box::new(Timed { receiver, began: Instant::now(), handle: self.0.clone() }))
+    }
+}
+
+/// A store that is arriving, and since when.
+struct Timed {
+    receiver: Box<Receiver>,
+    began: Instant,
+    handle: Handle,
+}
+
+impl SnapshotReceiver for Timed {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.receiver.write(chunk)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let syncing = Instant::now();
+        self.receiver.finish()?;
+        let snapshots = &self.handle.metrics.snapshots;
+        snapshots.db_fsync.observe(syncing.elapsed().as_secs_f64());
+        snapshots.db_save.observe(self.began.elapsed().as_secs_f64());
+        Ok(())
     }
 }

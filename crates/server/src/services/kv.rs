@@ -1,5 +1,7 @@
 //! KV: reads from the shared store, writes through raft (spec grpc.md section 4).
 
+use std::time::Instant;
+
 use api::{
     error::Error,
     etcdserverpb::{
@@ -27,6 +29,7 @@ impl Kv for Services {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
+        let began = Instant::now();
         let (caller, request) = Caller::split(request);
         if !request.serializable && self.0.is_learner() {
             return Err(Failure::from(Error::NotSupportedForLearner).into());
@@ -37,7 +40,11 @@ impl Kv for Services {
             self.0.linearizable().await?;
         }
         let who = self.0.permitted(&caller, |permit| permit.range(&request)).await?;
+        let reading = Instant::now();
         let answer = range(&self.0, request).await;
+        let requests = &self.0.metrics.requests;
+        requests.observe_range(answer.is_ok(), reading.elapsed());
+        requests.observe("Range", answer.is_ok(), began.elapsed());
         self.0.still_permitted(&who)?;
         Ok(Response::new(answer?))
     }
@@ -59,7 +66,6 @@ impl Kv for Services {
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let (caller, request) = Caller::split(request);
-        self.0.metrics.puts.inc();
         self.0.check_quota(quota::put_cost(&request)).await?;
         validate::check_put(&request).map_err(Failure::from)?;
         let put = Some(request);
@@ -77,7 +83,6 @@ impl Kv for Services {
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
         let (caller, request) = Caller::split(request);
-        self.0.metrics.deletes.inc();
         validate::check_delete_range(&request).map_err(Failure::from)?;
         let delete_range = Some(request);
         let request = InternalRaftRequest { delete_range, ..Default::default() };
@@ -92,11 +97,13 @@ impl Kv for Services {
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
         let (caller, request) = Caller::split(request);
-        self.0.metrics.txns.inc();
         self.0.check_quota(quota::txn_cost(&request)).await?;
         validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
         let mut response = if txn::is_read_only(&request) {
-            read_only_txn(&self.0, &caller, request).await?
+            let began = Instant::now();
+            let read = read_only_txn(&self.0, &caller, request).await;
+            self.0.metrics.requests.observe("ReadonlyTxn", read.is_ok(), began.elapsed());
+            read?
         } else {
             let txn = Some(request);
             match self
@@ -181,7 +188,10 @@ async fn read_only_txn(
     let store = handle.shared.store.clone();
     let read = tokio::task::spawn_blocking(move || txn::read_only(&store, &request)).await;
     handle.still_permitted(&who)?;
-    Ok(read.map_err(|_| Failure::from(Error::Stopped))??)
+    let read = read.map_err(|_| Failure::from(Error::Stopped))??;
+    handle.metrics.ranges.inc_by(read.responses.len() as u64);
+    handle.metrics.txns.inc_by(u64::from(read.responses.len() > 1));
+    Ok(read)
 }
 
 /// The keys that a range names.

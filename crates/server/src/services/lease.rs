@@ -87,7 +87,11 @@ impl Lease for Services {
                         keep_alive(&handle, &caller, request).await.map_err(Status::from)
                     }
                     Ok(None) => return,
-                    Err(status) => Err(status),
+                    Err(status) => {
+                        let failures = &handle.metrics.requests.stream_failures;
+                        failures.with_label_values(&["receive", "lease-keepalive"]).inc();
+                        Err(status)
+                    }
                 };
                 let failed = answer.is_err();
                 if answers.send(answer).await.is_err() || failed {

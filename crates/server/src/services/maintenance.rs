@@ -1,6 +1,9 @@
 //! Maintenance: status, hashes, alarms, defragmentation (spec grpc.md section 8).
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use api::{
     error::Error,
@@ -76,19 +79,23 @@ impl Maintenance for Services {
         request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
         self.0.require_admin(&Caller::split(request).0).await?;
+        let began = Instant::now();
         tracing::info!("finished defragmenting: freed pages are reused without it");
+        self.0.metrics.store.defrag.observe(began.elapsed().as_secs_f64());
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
     async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
         self.0.require_admin(&Caller::split(request).0).await?;
         let handle = self.0.clone();
+        let began = Instant::now();
         let hash = blocking(move || {
             storage_loop::flush(&handle);
             let view = handle.backend.read().expect("the store can be read");
             Ok(storage::hash_all(&*view).expect("the store can be read"))
         })
         .await?;
+        self.0.metrics.store.hash.observe(began.elapsed().as_secs_f64());
         Ok(Response::new(HashResponse { header: Some(self.0.header(0)), hash }))
     }
 
@@ -99,7 +106,9 @@ impl Maintenance for Services {
         let (caller, HashKvRequest { revision }) = Caller::split(request);
         self.0.require_admin(&caller).await?;
         let handle = self.0.clone();
+        let began = Instant::now();
         let hash = blocking(move || Ok(handle.shared.store.hash_kv(revision)?)).await?;
+        self.0.metrics.store.hash_rev.observe(began.elapsed().as_secs_f64());
         Ok(Response::new(HashKvResponse {
             header: Some(self.0.header(0)),
             hash: hash.hash,

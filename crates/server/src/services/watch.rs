@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use api::{
@@ -124,7 +125,11 @@ async fn serve_requests(
                 }
             }
             Ok(None) => std::future::pending().await,
-            Err(status) => return status,
+            Err(status) => {
+                let failures = &handle.metrics.requests.stream_failures;
+                failures.with_label_values(&["receive", "watch"]).inc();
+                return status;
+            }
         }
     }
 }
@@ -183,7 +188,14 @@ impl Responses {
     /// Turns a delivery into responses; the first is returned, the rest waits in `fragments`.
     fn unpack(&mut self, delivery: Delivery) -> WatchResponse {
         let fragmented = matches!(delivery, Delivery::Events { fragment: true, .. });
+        let began = Instant::now();
         let whole = self.complete(response::response(delivery));
+        let (metrics, events) = (&self.handle.metrics, whole.events.len());
+        metrics.watch_events.inc_by(events as u64);
+        metrics.events_taken.inc_by(events as u64);
+        if events > 0 || !whole.canceled {
+            metrics.sends.observe(events, began.elapsed());
+        }
         if !fragmented {
             return whole;
         }
@@ -214,13 +226,25 @@ impl Stream for Responses {
         }
         Poll::Ready(Some(Ok(match item {
             Item::Delivery(delivery) => self.unpack(delivery),
-            Item::Reply(response) => self.complete(*response),
+            Item::Reply(response) => {
+                let began = Instant::now();
+                let response = self.complete(*response);
+                self.handle.metrics.sends.control.observe(began.elapsed().as_secs_f64());
+                response
+            }
         })))
     }
 }
 
 impl Drop for Responses {
     fn drop(&mut self) {
+        // What nobody will take does not wait any more.
+        self.items.close();
+        while let Ok(item) = self.items.try_recv() {
+            if let Item::Delivery(Delivery::Events { events, .. }) = item {
+                self.handle.metrics.events_taken.inc_by(events.len() as u64);
+            }
+        }
         self.handle.watch.push_always(WatchCommand::Close(self.stream));
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode, header};
-use http_body_util::{Full, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use protojson::Method;
 use tokio::sync::mpsc;
@@ -91,9 +91,10 @@ impl Gateway {
         let te = parts.headers.get(header::TE).and_then(|te| te.to_str().ok()).unwrap_or_default();
         if te.to_ascii_lowercase().contains("trailers") {
             // For such clients etcd sends chunks, though there is nothing to put behind them.
-            return Ok(success(Body::new(StreamBody::new(body.into_data_stream().map(|data| {
-                data.map(Frame::data).map_err(|never| match never {})
-            })))));
+            return Ok(success(Body::new(StreamBody::new(
+                body.into_data_stream()
+                    .map(|data| data.map(Frame::data).map_err(|never| match never {})),
+            ))));
         }
         Ok(success(Body::new(body)))
     }
