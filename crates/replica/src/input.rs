@@ -19,6 +19,16 @@ pub enum Input {
         /// The payload of the entry.
         data: Bytes,
     },
+    /// A change that nobody but the leader of this term may make, such as the end of a lease by its
+    /// clock: it is not forwarded. [`Output::Dropped`](crate::Output::Dropped) from anyone else.
+    ProposeAsLeader {
+        /// The proposer's name for it.
+        ticket: u64,
+        /// The payload of the entry.
+        data: Bytes,
+        /// The term in which it was decided.
+        term: Term,
+    },
     /// A change of members (one at a time, raft thesis 4.1). It waits while no leader is known or,
     /// on the leader, while an earlier one is not applied yet.
     ProposeConfChange {

@@ -14,6 +14,7 @@ use api::{
     ids::{MemberId, RaftIndex, Term},
     raftpb,
 };
+use bytes::Bytes;
 
 pub use status::{PeerProgress, ReplicationState, Status};
 
@@ -107,6 +108,9 @@ impl Node {
             Input::Propose { ticket, data } => {
                 self.propose(ticket, convert::proposal(data), false, now_ms, out);
             }
+            Input::ProposeAsLeader { ticket, data, term } => {
+                self.propose_as_leader(ticket, data, term, out);
+            }
             Input::ProposeConfChange { ticket, change } => {
                 let entry = convert::conf_change_proposal(&change);
                 self.propose(ticket, entry, true, now_ms, out);
@@ -176,6 +180,18 @@ impl Node {
             return;
         }
         self.proposals.push(entry, conf_change, now_ms);
+    }
+
+    /// Proposes at once or not at all: a proposal that waits could end up with another leader.
+    fn propose_as_leader(&mut self, ticket: u64, data: Bytes, term: Term, out: &mut Vec<Output>) {
+        let raft = &self.raw.raft;
+        let leads = raft.state == StateRole::Leader && raft.term == term.0;
+        if !leads || !self.can_propose() {
+            out.push(Output::Dropped { ticket });
+            return;
+        }
+        self.step_proposal(vec![convert::proposal(data)]);
+        self.fill_pipelines();
     }
 
     /// Whether raft would take a proposal now, to append it or to forward it to the leader.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use api::{
     error::Error,
     etcdserverpb::{InternalRaftRequest, RequestHeader, ResponseHeader},
-    ids::{ClusterId, MemberId},
+    ids::{ClusterId, MemberId, Term},
 };
 use apply::{Response, Shared};
 use auth::Identity;
@@ -20,7 +20,7 @@ use crate::{
     driver::{NodeEvent, WatchCommand, compaction::CompactionGate, watch_loop::Backlog},
     inbox::Inbox,
     limits::Limits,
-    metrics::Metrics,
+    metrics::{Metrics, request_name},
     peer_client::PeerClient,
     peers::Peers,
     progress::Progress,
@@ -112,10 +112,16 @@ impl Handle {
     }
 
     /// The same for a request of `who`, after the check of pressure.
-    pub(crate) async fn propose_for(
+    pub(crate) async fn propose_for(&self, who: Identity, request: InternalRaftRequest) -> Outcome {
+        self.propose_in(who, request, None).await
+    }
+
+    /// The same for a request that, with a term, only its leader may propose.
+    pub(crate) async fn propose_in(
         &self,
         who: Identity,
         mut request: InternalRaftRequest,
+        as_leader_of: Option<Term>,
     ) -> Outcome {
         let id = self.ids.next();
         let (username, auth_revision) = (who.user, who.revision);
@@ -126,6 +132,7 @@ impl Handle {
         }
         let mut data = Vec::with_capacity(size);
         request.encode(&mut data).expect("a vector grows");
+        let name = request_name::of(&data);
         let began_ms = self.clock.now_ms();
         let had_leader = self.progress.leader() != MemberId(0);
         let mut wait = self.waiters.register(id);
@@ -133,11 +140,14 @@ impl Handle {
         let _pending = Pending::new(&self.metrics.proposals_pending);
         self.progress.add_unsynced(data.len());
         let size = data.len();
-        if self.node.push(NodeEvent::Propose { id, data: data.into() }).is_err() {
+        if self.node.push(NodeEvent::Propose { id, data: data.into(), as_leader_of }).is_err() {
             self.progress.remove_unsynced(size);
             return Err(Error::TooManyRequests.into());
         }
+        let began = std::time::Instant::now();
         let outcome = timeout(self.limits.request_timeout, wait.result()).await;
+        let answered = matches!(outcome, Ok(Some(_)));
+        self.metrics.requests.observe(name, answered, began.elapsed());
         match outcome {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Error::Stopped.into()),

@@ -81,6 +81,14 @@ impl Handle {
         }
         self.leads()
     }
+
+    /// Whether a quorum says, after this call, that this member leads. One that stood still may have
+    /// been replaced without knowing; its clock does not tell.
+    pub(crate) async fn is_confirmed_leader(&self) -> bool {
+        let alone = self.shared.membership.read().voters().nth(1).is_none();
+        let term = self.progress.term();
+        alone || (self.linearizable().await.is_ok() && self.leads() && self.progress.term() == term)
+    }
 }
 
 /// Watches for a leader until the member stops; tells streams when there has been none for long.

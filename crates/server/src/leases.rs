@@ -102,7 +102,13 @@ pub(crate) async fn renew_here(handle: &Handle, id: LeaseId) -> Result<i64, Unan
     loop {
         let renewed = handle.shared.lessor.lock().renew(id, handle.clock.now_ms());
         match renewed {
-            Ok(ttl) => return Ok(ttl),
+            // The time counts from before the question whether this member still leads: should it
+            // be replaced after the answer, the next leader starts the lease's time later.
+            Ok(ttl) if handle.is_confirmed_leader().await => {
+                handle.metrics.leases.renewed.inc();
+                return Ok(ttl);
+            }
+            Ok(_) => return Err(Unanswered::NotPrimary),
             Err(RenewError::NotFound) => return Err(Unanswered::NotFound),
             Err(RenewError::NotPrimary) => return Err(Unanswered::NotPrimary),
             Err(RenewError::Checkpointed) => clear_checkpoint(handle, id).await?,

@@ -2,7 +2,7 @@
 //! seed gives the same outputs.
 
 use api::{
-    ids::MemberId,
+    ids::{MemberId, Term},
     raftpb::{EntryType, Message, MessageType},
 };
 
@@ -207,5 +207,30 @@ fn the_log_begins_with_the_founding_members() {
         let kinds: Vec<_> = member.disk.entries.iter().take(4).map(|e| e.r#type()).collect();
         let change = EntryType::EntryConfChange;
         assert_eq!(kinds, [change, change, change, EntryType::EntryNormal]);
+    }
+}
+
+#[test]
+fn what_a_leader_decides_by_its_clock_goes_to_no_other() {
+    let mut network = Network::led(&[1, 2, 3], 3);
+    let old = network.leader().expect("elected");
+    let term = network.members[&old].node.status().term;
+    let decided = |term| Input::ProposeAsLeader { ticket: 7, data: "decided".into(), term };
+    network.act(old, decided(term));
+    network.ticks(1);
+    let follower = network.follower();
+    network.act(follower, decided(term));
+    assert_eq!(network.members[&follower].trace.last(), Some(&Output::Dropped { ticket: 7 }));
+    // The same member in another term, and in that term as a follower.
+    network.act(old, decided(Term(term.0 - 1)));
+    assert_eq!(network.members[&old].trace.last(), Some(&Output::Dropped { ticket: 7 }));
+    network.act(old, Input::TransferLeader(MemberId(follower)));
+    network.ticks(1);
+    assert_eq!(network.leader(), Some(follower));
+    network.act(old, decided(term));
+    assert_eq!(network.members[&old].trace.last(), Some(&Output::Dropped { ticket: 7 }));
+    network.ticks(3);
+    for member in network.members.values() {
+        assert_eq!(member.payloads(), ["decided"], "once, by the one leader of its term");
     }
 }

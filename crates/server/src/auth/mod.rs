@@ -18,7 +18,7 @@ use api::{
     etcdserverpb::{
         AuthenticateRequest, AuthenticateResponse, InternalAuthenticateRequest, InternalRaftRequest,
     },
-    ids::RaftIndex,
+    ids::{RaftIndex, Term},
 };
 use apply::{Permit, Response};
 use auth::Identity;
@@ -166,14 +166,19 @@ impl Handle {
         self.propose_for(who.unwrap_or_default(), request).await
     }
 
-    /// Takes a request of this member itself through raft, with every right.
-    pub(crate) async fn propose_as_root(&self, request: InternalRaftRequest) -> Outcome {
+    /// Takes a request of this member itself through raft, with every right, while it leads `term`:
+    /// what one leader decided by its clock is not the next one's to propose.
+    pub(crate) async fn propose_as_leader(
+        &self,
+        request: InternalRaftRequest,
+        term: Term,
+    ) -> Outcome {
         let who = {
             let auth = self.shared.auth.read();
             if auth.is_enabled() { auth.root() } else { Identity::nobody() }
         };
         self.check_pressure()?;
-        self.propose_for(who, request).await
+        self.propose_in(who, request, Some(term)).await
     }
 
     /// Hashes the password of a user that an administrator makes or changes. Hashing costs time:

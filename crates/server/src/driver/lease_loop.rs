@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use api::{
     error::Error,
     etcdserverpb::{InternalRaftRequest, LeaseCheckpointRequest, LeaseRevokeRequest},
-    ids::LeaseId,
+    ids::{LeaseId, Term},
 };
 use lease::LeaseAction;
 use tokio::sync::Semaphore;
@@ -26,18 +26,20 @@ pub(crate) async fn run(handle: Handle) {
         }
         let mut actions = Vec::new();
         let now = handle.clock.now_ms();
+        // Of now or before: what the lessor says after a change of leaders is dropped, not proposed.
+        let term = handle.progress.term();
         handle.shared.lessor.lock().handle_tick(now, &mut actions);
         for action in actions {
             match action {
                 LeaseAction::Revoke(ids) => {
-                    tokio::spawn(revoke_all(handle.clone(), ids, permits.clone()));
+                    tokio::spawn(revoke_all(handle.clone(), ids, term, permits.clone()));
                 }
                 LeaseAction::Checkpoint(checkpoints) => {
                     let lease_checkpoint = Some(LeaseCheckpointRequest { checkpoints });
                     let request = InternalRaftRequest { lease_checkpoint, ..Default::default() };
                     let handle = handle.clone();
                     tokio::spawn(async move {
-                        if let Err(failure) = handle.propose(request).await {
+                        if let Err(failure) = handle.propose_as_leader(request, term).await {
                             tracing::warn!(error = %failure.message, "failed to checkpoint leases");
                         }
                     });
@@ -49,7 +51,7 @@ pub(crate) async fn run(handle: Handle) {
 
 /// Revokes expired leases, a bounded number at a time. The ticker goes on meanwhile; the lessor does
 /// not offer them again for a while.
-async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, permits: Arc<Semaphore>) {
+async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, term: Term, permits: Arc<Semaphore>) {
     if !handle.ensure_leadership().await {
         tracing::warn!("ignored expired leases: this member does not lead any more");
         return;
@@ -61,16 +63,19 @@ async fn revoke_all(handle: Handle, ids: Vec<LeaseId>, permits: Arc<Semaphore>) 
         }
         let handle = handle.clone();
         tokio::spawn(async move {
-            revoke(&handle, id).await;
+            revoke(&handle, id, term).await;
             drop(permit);
         });
     }
 }
 
-/// Proposes the revocation of an expired lease. A failed one is offered again by the lessor.
-async fn revoke(handle: &Handle, id: LeaseId) {
+/// Proposes the revocation of a lease that expired in `term`. Its next leader gives the lease its
+/// whole time again: a proposal that came to it would end the lease early. A failed one is offered
+/// again by the lessor.
+async fn revoke(handle: &Handle, id: LeaseId, term: Term) {
     let lease_revoke = Some(LeaseRevokeRequest { id: id.0 });
-    match handle.propose_as_root(InternalRaftRequest { lease_revoke, ..Default::default() }).await {
+    let request = InternalRaftRequest { lease_revoke, ..Default::default() };
+    match handle.propose_as_leader(request, term).await {
         Ok(_) => handle.metrics.lease_expired.inc(),
         Err(failure) if failure.message == Error::LeaseNotFound.message() => {}
         Err(failure) => {

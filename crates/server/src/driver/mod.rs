@@ -38,6 +38,8 @@ pub(crate) enum NodeEvent {
         id: u64,
         /// The encoded `InternalRaftRequest`.
         data: Bytes,
+        /// Only this member may propose it, as the leader of this term.
+        as_leader_of: Option<Term>,
     },
     /// A change of members; its id is the one that its proposer waits under.
     ProposeConfChange {

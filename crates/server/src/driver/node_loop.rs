@@ -151,9 +151,12 @@ impl NodeLoop {
         outputs: &mut Vec<Output>,
     ) {
         let input = match event {
-            NodeEvent::Propose { id, data } => {
+            NodeEvent::Propose { id, data, as_leader_of } => {
                 handle.progress.remove_unsynced(data.len());
-                Input::Propose { ticket: id, data }
+                match as_leader_of {
+                    None => Input::Propose { ticket: id, data },
+                    Some(term) => Input::ProposeAsLeader { ticket: id, data, term },
+                }
             }
             NodeEvent::ProposeConfChange { change } => {
                 Input::ProposeConfChange { ticket: change.id, change }
