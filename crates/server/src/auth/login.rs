@@ -17,7 +17,7 @@ use ring::hmac;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX},
+    limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_OF_USER_MAX},
     status::Failure,
 };
 
@@ -43,6 +43,8 @@ struct Inner {
 #[derive(Default)]
 struct Answers {
     pending: HashMap<Digest, watch::Receiver<Option<bool>>>,
+    /// How many of them there are of each user.
+    pending_of: HashMap<String, usize>,
     recent: HashMap<Digest, bool>,
     older: HashMap<Digest, bool>,
 }
@@ -55,6 +57,23 @@ impl Answers {
         let answer = self.older.remove(digest)?;
         self.keep(*digest, answer);
         Some(answer)
+    }
+
+    /// Counts one more comparison for a user; false when there are enough. Whoever guesses the
+    /// password of one user must not keep all others waiting.
+    fn enter(&mut self, user: &str) -> bool {
+        let count = self.pending_of.entry(user.to_owned()).or_default();
+        let fits = *count < PASSWORDS_WAITING_OF_USER_MAX;
+        *count += usize::from(fits);
+        fits
+    }
+
+    fn leave(&mut self, user: &str) {
+        let Some(count) = self.pending_of.get_mut(user) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.pending_of.remove(user);
+        }
     }
 
     fn keep(&mut self, digest: Digest, answer: bool) {
@@ -96,6 +115,10 @@ impl Passwords {
                 None => {
                     let place = self.inner.places.clone().try_acquire_owned();
                     let place = place.map_err(|_| Failure::from(Error::TooManyRequests))?;
+                    if !answers.enter(user) {
+                        return Err(Error::TooManyRequests.into());
+                    }
+                    let user = user.to_owned();
                     let (sender, receiver) = watch::channel(None);
                     answers.pending.insert(digest, receiver.clone());
                     // On its own: others may wait for it when this caller is gone.
@@ -104,6 +127,7 @@ impl Passwords {
                         let answer = inner.compare(hash, password).await;
                         let mut answers = inner.answers.lock();
                         answers.pending.remove(&digest);
+                        answers.leave(&user);
                         if let Some(answer) = answer {
                             answers.keep(digest, answer);
                         }
@@ -192,6 +216,29 @@ mod tests {
         assert!(changed.is_err(), "it would have to be compared");
         let of_another = passwords.matches("bob", hash("secret"), "secret".into()).await;
         assert!(of_another.is_err());
+    }
+
+    #[tokio::test]
+    async fn guesses_at_one_user_do_not_keep_others_waiting() {
+        let passwords = Arc::new(Passwords::new(4, 1));
+        let turn = passwords.inner.turns.acquire().await.unwrap();
+        let stored = hash("secret");
+        let mut guesses = tokio::task::JoinSet::new();
+        for guess in 0..=PASSWORDS_WAITING_OF_USER_MAX {
+            let (passwords, stored) = (passwords.clone(), stored.clone());
+            let guess = async move { passwords.matches("alice", stored, guess.to_string()).await };
+            guesses.spawn(guess);
+        }
+        let refused = guesses.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refused.message, Error::TooManyRequests.message());
+        let (others, theirs) = (passwords.clone(), stored.clone());
+        let bob = tokio::spawn(async move { others.matches("bob", theirs, "secret".into()).await });
+        drop(turn);
+        assert!(bob.await.unwrap().unwrap());
+        while let Some(guess) = guesses.join_next().await {
+            assert!(!guess.unwrap().unwrap());
+        }
+        assert!(passwords.inner.answers.lock().pending_of.is_empty());
     }
 
     #[tokio::test]

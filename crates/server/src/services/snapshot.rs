@@ -5,7 +5,10 @@
 //! sent, so writes never wait for it, and a client that reads slowly holds a few pieces of memory.
 //! When the client has gone, the next piece ends the work.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use api::{etcdserverpb::SnapshotResponse, ids::RaftIndex};
 use bytes::Bytes;
@@ -19,6 +22,10 @@ use crate::{driver::storage_loop, handle::Handle};
 
 /// Messages that are made and not yet taken by the connection.
 const QUEUED_MAX: usize = 8;
+
+/// A client that takes nothing for so long is given up: the view it holds keeps freed space from being
+/// used again, and its place is wanted.
+const STALLED_MAX: Duration = Duration::from_secs(120);
 
 type Message = Result<SnapshotResponse, Status>;
 
@@ -50,7 +57,7 @@ fn send(handle: &Handle, sender: &mpsc::Sender<Message>) {
             );
         }
         Err(storage::Error::Image(bbolt::Error::Io(_))) => {
-            tracing::info!("a client went away before the end of its database snapshot");
+            tracing::info!("a client went away, or stood still, before the end of its database snapshot");
         }
         Err(error) => {
             tracing::error!(%error, "failed to make a database snapshot");
@@ -76,7 +83,8 @@ fn send_view(handle: &Handle, sender: &mpsc::Sender<Message>) -> Result<u64, sto
     let post = |remaining_bytes: u64, blob: Bytes| {
         let version = version.clone();
         let message = SnapshotResponse { header: None, remaining_bytes, blob, version };
-        sender.blocking_send(Ok(message)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        let sent = handle.tasks.block_on(sender.send_timeout(Ok(message), STALLED_MAX));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     };
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut left = total;
