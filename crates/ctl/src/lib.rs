@@ -18,6 +18,7 @@ mod printer;
 mod process;
 mod prompt;
 mod session;
+mod shell;
 mod tree;
 
 use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt, process::ExitCode};

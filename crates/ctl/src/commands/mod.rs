@@ -27,7 +27,7 @@ pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod watch;
 
-use crate::{cli::Command, global, history, tree};
+use crate::{cli::Command, global, history, shell, tree};
 
 /// The tool itself.
 pub(crate) static ROOT: Command = Command {
@@ -65,6 +65,7 @@ pub(crate) static ROOT: Command = Command {
         &tree::du::COMMAND,
         &history::log::COMMAND,
         &history::diff::COMMAND,
+        &shell::COMMAND,
     ],
     ..Command::BASE
 };

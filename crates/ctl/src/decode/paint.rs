@@ -18,7 +18,6 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// A pipe or file.
-    #[cfg(test)]
     pub(crate) const PIPE: Screen = Screen { paint: Paint::OFF, terminal: false };
 
     /// Standard output.

@@ -10,7 +10,7 @@ use crate::decode::{Show, Style, decode, paint::Paint};
 const CONTEXT: usize = 3;
 
 /// Shows how one value became another, as lines of what they decode to.
-pub(super) fn changed(
+pub(crate) fn changed(
     before: &[u8],
     after: &[u8],
     show: Show,

@@ -2,7 +2,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod get;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod log;
 mod replay;
 

@@ -51,6 +51,14 @@ impl<'a, R: Read> Children<'a, R> {
         }
     }
 
+    /// The children of `prefix` whose names begin with `start`.
+    pub(crate) fn matching(reader: &'a R, prefix: &[u8], start: &[u8]) -> Children<'a, R> {
+        Children {
+            pages: Pages::new(reader, &[prefix, start].concat(), 0),
+            ..Children::new(reader, prefix, 0)
+        }
+    }
+
     /// The prefix.
     pub(crate) fn prefix(&self) -> &[u8] {
         &self.prefix

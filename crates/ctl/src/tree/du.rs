@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cli::{
         Command, Group, Invocation,
-        flag::{Flag, Kind},
+        flag::{Flag, Flags, Kind},
     },
     decode::{json, node::Node},
     exit::Outcome,
@@ -52,10 +52,7 @@ fn run(invocation: &Invocation) -> Outcome {
     let path = path_argument(invocation)?;
     let session = Session::open(invocation)?;
     let view = View::open(&session, session.flags.int("rev"))?;
-    let options = Options {
-        depth: usize::try_from(session.flags.uint("depth")).unwrap_or(usize::MAX),
-        bytes: session.flags.bool("bytes"),
-    };
+    let options = Options::from_flags(&session.flags);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let outcome = session.run(async {
         let path = match path {
@@ -75,6 +72,16 @@ pub(crate) struct Options {
     pub(crate) depth: usize,
     /// Exact numbers.
     pub(crate) bytes: bool,
+}
+
+impl Options {
+    /// What the flags ask for.
+    pub(crate) fn from_flags(flags: &Flags) -> Options {
+        Options {
+            depth: usize::try_from(flags.uint("depth")).unwrap_or(usize::MAX),
+            bytes: flags.bool("bytes"),
+        }
+    }
 }
 
 /// What one prefix has.
