@@ -21,5 +21,6 @@ pub mod differential;
 pub mod durability;
 pub mod kubernetes;
 pub mod member;
+pub mod plain;
 pub mod watching;
 pub mod wire;
