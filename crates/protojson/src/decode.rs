@@ -255,7 +255,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, RULES);
     let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     // Padding belongs to lengths that need it.
-    if text.len() % 4 != 0 && text.ends_with('=') {
+    if !text.len().is_multiple_of(4) && text.ends_with('=') {
         return None;
     }
     if !text.contains(['\r', '\n']) {
