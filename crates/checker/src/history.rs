@@ -402,3 +402,12 @@ impl fmt::Display for Kv {
         write!(f, " (created {create_revision}, modified {mod_revision}, version {version})")
     }
 }
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deleted {
+            true => write!(f, "delete {} (at {})", show(&self.kv.key), self.kv.mod_revision),
+            false => write!(f, "put {}", self.kv),
+        }
+    }
+}

@@ -136,7 +136,11 @@ fn keep(history: &History, report: &Report, directory: &std::path::Path) -> Resu
     for record in &history.watches {
         writeln!(file, "{} from {}", record.name, record.start_revision)?;
         for message in &record.messages {
-            writeln!(file, "  {message:?}")?;
+            let (at, kind) = (message.at as f64 / 1e6, message.kind);
+            writeln!(file, "  {at:.3} ms, revision {}: {kind:?}", message.revision)?;
+            for watched in &message.events {
+                writeln!(file, "    {}", watched.event)?;
+            }
         }
     }
     for lease in &history.leases {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use crate::{
-    history::{Consistency, Event, History, Operation, Outcome, Response, Step, StepResult, show},
+    history::{Consistency, Event, History, Operation, Outcome, Response, Step, StepResult},
     serial::{Change, Expiry, Fate, Serial, seen::Seen},
     verdict::Violation,
 };
@@ -137,7 +137,7 @@ impl<'a> Replay<'a> {
             if !plan.events.contains(event) {
                 let message = format!(
                     "watchers were told {} at a revision that belongs to\n    {operation}",
-                    describe(event)
+                    event
                 );
                 let violation = Violation::new("changes are those of writes", first, message);
                 self.serial.violations.push(violation.with(&[writer]));
@@ -167,7 +167,7 @@ impl<'a> Replay<'a> {
         }
         let mut message = format!("nobody asked for the change at revision {revision}:");
         for event in &observed {
-            message.push_str(&format!(" {}", describe(event)));
+            message.push_str(&format!(" {event}"));
         }
         let mut operations = Vec::new();
         if let Some((index, told)) = self.origin(&observed) {
@@ -276,8 +276,4 @@ fn same_answer(given: &Response, expected: &Response) -> bool {
         && given.succeeded == expected.succeeded
         && given.results.len() == expected.results.len()
         && given.results.iter().zip(&expected.results).all(same_result)
-}
-
-fn describe(event: &Event) -> String {
-    if event.deleted { format!("delete {}", show(&event.kv.key)) } else { event.kv.to_string() }
 }
