@@ -16,6 +16,7 @@ mod history;
 mod log;
 mod printer;
 mod process;
+mod progress;
 mod prompt;
 mod session;
 mod shell;

@@ -9,6 +9,7 @@ use crate::{
     cli::{Command, Group, Invocation},
     exit::{Code, Failure, Outcome},
     gotext::duration,
+    progress::{Progress, Unit},
     session::{Session, say},
 };
 
@@ -28,7 +29,8 @@ fn run(invocation: &Invocation) -> Outcome {
     for endpoint in endpoints(&session)? {
         let client = session.client_at(&endpoint)?.with_timeout(session.timeout());
         let start = Instant::now();
-        let answer = session.run(client.defragment(DefragmentRequest {}));
+        let progress = Progress::new(format!("defragmenting {endpoint}"), Unit::Seconds);
+        let answer = session.run(progress.during(client.defragment(DefragmentRequest {})));
         let took = duration::format(start.elapsed());
         match answer {
             Ok(_) => {

@@ -25,6 +25,7 @@ use crate::{
     },
     exit::{Code, Failure, Outcome},
     global::{self, Secure, Spec},
+    progress::{Progress, Unit},
     session::Session,
 };
 
@@ -153,6 +154,8 @@ impl Mirror {
         let answer = self.from.range(kv::get(probe)).await?;
         let revision = answer.header.unwrap_or_default().revision;
         let (mut key, range_end) = self.range();
+        let mut progress = Progress::new("copying", Unit::Things("keys"));
+        let mut total = None;
         loop {
             let page = self
                 .from
@@ -163,6 +166,8 @@ impl Mirror {
                     ..kv::get(key)
                 })
                 .await?;
+            // The first page counts them all.
+            let total = *total.get_or_insert(u64::try_from(page.count).unwrap_or(0));
             let mut last = Bytes::new();
             for chunk in page.kvs.chunks(IN_FLIGHT) {
                 let mut puts = tokio::task::JoinSet::new();
@@ -176,6 +181,8 @@ impl Mirror {
                     done.expect("a put does not panic")?;
                     self.copied.fetch_add(1, Ordering::Relaxed);
                 }
+                let copied = u64::try_from(self.copied.load(Ordering::Relaxed)).unwrap_or(0);
+                progress.show(copied, Some(total));
             }
             if !page.more {
                 return Ok(revision);

@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::OpenOptionsExt,
@@ -21,6 +21,7 @@ use crate::{
     global::FLAGS,
     gotext::{duration, size},
     log,
+    progress::{Progress, Unit},
     session::{Session, say},
 };
 
@@ -162,7 +163,7 @@ async fn fetch(
     log::line("info", "fetching snapshot", &[("endpoint", endpoint)]);
     let mut version = String::new();
     let mut size = 0;
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("saving", Unit::Bytes);
     let broken = |why: String| format!("could not write snapshot: {why}");
     while let Some(piece) = pieces.next().await.map_err(|error| broken(error.to_string()))? {
         if version.is_empty() {
@@ -170,9 +171,9 @@ async fn fetch(
         }
         part.file.write_all(&piece.blob).map_err(|error| broken(error.to_string()))?;
         size += piece.blob.len() as u64;
-        progress.show(size, piece.remaining_bytes);
+        progress.show(size, Some(size.saturating_add(piece.remaining_bytes)));
     }
-    progress.end();
+    drop(progress);
     log::line("info", "completed snapshot read; closing", &[]);
     if size % SECTOR != CHECKSUM {
         return Err(format!("sha256 checksum not found [bytes: {size}]"));
@@ -209,35 +210,6 @@ fn io_text(operation: &str, path: &Path, error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     let text = text.split(" (os error").next().unwrap_or(&text).to_owned();
     format!("{operation} {}: {text}", path.display())
-}
-
-/// How far a transfer is, on a terminal.
-struct Progress {
-    terminal: bool,
-    shown: u64,
-}
-
-/// Bytes between two updates.
-const STEP: u64 = 4 << 20;
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { terminal: io::stderr().is_terminal(), shown: 0 }
-    }
-
-    fn show(&mut self, done: u64, remaining: u64) {
-        if self.terminal && done >= self.shown + STEP {
-            self.shown = done;
-            let (done, total) = (size::bytes(done), size::bytes(done.saturating_add(remaining)));
-            eprint!("\r{done} of {total}   ");
-        }
-    }
-
-    fn end(&self) {
-        if self.shown > 0 {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 #[cfg(test)]

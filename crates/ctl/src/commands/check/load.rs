@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +13,8 @@ use api::etcdserverpb::PutRequest;
 use bytes::Bytes;
 use client::client::Client;
 use tokio::sync::{Mutex, mpsc};
+
+use crate::progress::{Progress, Unit};
 
 /// What a load does.
 pub(super) struct Load {
@@ -93,7 +94,8 @@ pub(super) async fn run(
     }
     report.total = start.elapsed();
     progress.abort();
-    clear_progress();
+    // Ended, it has left an empty line.
+    let _ = progress.await;
     report.latencies.sort_by(f64::total_cmp);
     report
 }
@@ -147,27 +149,15 @@ async fn feed(load: Load, sender: mpsc::Sender<PutRequest>) {
 
 /// Shows on a terminal how far the load is, by puts or by time.
 async fn show(done: Arc<AtomicU64>, puts: Option<u64>, duration: Option<Duration>) {
-    if !std::io::stderr().is_terminal() {
-        return;
-    }
     let start = Instant::now();
+    let unit = if puts.is_some() { Unit::Things("puts") } else { Unit::Seconds };
+    let mut progress = Progress::new("writing", unit);
     loop {
-        let (now, all) = match (puts, duration) {
-            (Some(puts), _) => (done.load(Ordering::Relaxed), puts),
-            (None, Some(duration)) => (start.elapsed().as_secs(), duration.as_secs()),
-            (None, None) => return,
-        };
-        let filled =
-            usize::try_from((now * 40).checked_div(all).unwrap_or(0)).unwrap_or(40).min(40);
-        eprint!("\r{now} / {all} [{:<40}]", "=".repeat(filled));
-        let _ = std::io::stderr().flush();
+        match puts {
+            Some(puts) => progress.show(done.load(Ordering::Relaxed), Some(puts)),
+            None => progress.show(start.elapsed().as_secs(), duration.map(|all| all.as_secs())),
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-fn clear_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
     }
 }
 
