@@ -52,6 +52,10 @@ fn clients(peers: &Peers, oxetcd: &Path) -> Result<()> {
     python.env("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python");
     python.args(["tests/clients/python_basic.py", "127.0.0.1", &server.port.to_string()]);
     sh(&mut python).context("Python client")?;
+    let mut gateway = command("python3");
+    gateway.env("PYTHONPATH", &peers.python);
+    gateway.args(["tests/clients/python_gateway.py", "127.0.0.1", &server.port.to_string()]);
+    sh(&mut gateway).context("Python client of the gateway")?;
     let mut node = command("node");
     node.env("NODE_PATH", &peers.node).args(["tests/clients/node_basic.js", &server.endpoint()]);
     sh(&mut node).context("Node client")?;

@@ -104,11 +104,11 @@ fn suite_sources(suite: &str) -> Result<String> {
 
 fn python(base: &Path) -> Result<PathBuf> {
     let target = base.join("python");
-    if !target.join("etcd3").exists() {
+    if !target.join("etcd3").exists() || !target.join("etcd3gw").exists() {
         let mut pip = command("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--target"]);
         // The client's generated code predates protobuf 4.
-        run(pip.arg(&target).args(["etcd3==0.12.0", "protobuf<3.21"]))?;
+        run(pip.arg(&target).args(["etcd3==0.12.0", "protobuf<3.21", "etcd3gw==2.7.0"]))?;
     }
     Ok(target)
 }

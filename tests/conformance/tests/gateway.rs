@@ -198,6 +198,25 @@ async fn hosts_and_origins_that_are_not_listed() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn variables_and_profiles() -> Result<()> {
+    let member = Member::under_test(&["--enable-pprof"]).await;
+    let variables = ask(&member, "GET /debug/vars", &[], "").await?;
+    assert_eq!(variables.header("content-type"), Some("application/json; charset=utf-8"));
+    let variables = body(&variables);
+    let line = variables["cmdline"].as_array().expect("the command line");
+    assert!(line.contains(&json!("--enable-pprof")), "{line:?}");
+    assert!(variables["file_descriptor_limit"].as_u64() > Some(0), "{variables}");
+    assert!(variables["memstats"]["Alloc"].as_u64() > Some(0), "{variables}");
+    assert_eq!(variables["raft.status"]["raftState"], json!("StateLeader"));
+    assert_eq!(ask(&member, "GET /debug/pprof/heap", &[], "").await?.status, 501);
+    let unknown = ask(&member, "GET /debug/pprof/nope", &[], "").await?;
+    assert_eq!((unknown.status, unknown.body.as_str()), (404, "Unknown profile\n"));
+    let without = Member::under_test(&[]).await;
+    assert_eq!(ask(&without, "GET /debug/pprof/heap", &[], "").await?.status, 404);
+    Ok(())
+}
+
 /// Requests, each to be answered alike by a fresh member of either kind.
 const REQUESTS: &str = include_str!("gateway/requests.txt");
 

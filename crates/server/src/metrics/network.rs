@@ -47,12 +47,16 @@ impl Page {
         value: impl Fn(&PeerStats) -> i64,
         more: Option<(&str, u64)>,
     ) {
+        let more = more.filter(|(_, value)| *value > 0);
+        if peers.is_empty() && more.is_none() {
+            return;
+        }
         self.head(name, kind, help);
         for (member, stats) in peers {
             let (labels, value) = (self.labels(label, *member), value(stats));
             writeln!(self.text, "{name}{{{labels}}} {value}").expect("a string takes everything");
         }
-        if let Some((labels, value)) = more.filter(|(_, value)| *value > 0) {
+        if let Some((labels, value)) = more {
             writeln!(self.text, "{name}{{{labels}}} {value}").expect("a string takes everything");
         }
     }
@@ -64,6 +68,9 @@ impl Page {
         peers: &Peers,
         read: impl Fn(&PeerStats) -> HistogramReading,
     ) {
+        if peers.is_empty() {
+            return;
+        }
         self.head(name, "histogram", help);
         for (member, stats) in peers {
             let labels = self.labels(label, *member);
@@ -91,8 +98,8 @@ pub(super) fn text(handle: &Handle) -> String {
     let Some(stats) = handle.network.stats() else { return String::new() };
     let known: Vec<MemberId> = {
         let membership = handle.shared.membership.read();
-        let others = membership.members().map(|member| member.id);
-        others.filter(|id| *id != handle.member).collect()
+        // This one too, as in etcd.
+        membership.members().map(|member| member.id).collect()
     };
     page(handle.member, &known, &stats)
 }
