@@ -168,7 +168,7 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
     Some((simple, 2))
 }
 
-/// The number in `\uXXXX`.
+/// The number in `\u` and four digits.
 fn hex(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     let digits = std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'))?;
