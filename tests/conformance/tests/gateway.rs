@@ -220,6 +220,16 @@ async fn variables_and_profiles() -> Result<()> {
 /// Requests, each to be answered alike by a fresh member of either kind.
 const REQUESTS: &str = include_str!("gateway/requests.txt");
 
+/// What 3.5 answers in another way: it has fewer fields, takes any order, and redirects with 301.
+const NEWER: &[&str] = &[
+    "/v3/maintenance/status",
+    "/v3/maintenance/hashkv",
+    "/v3/maintenance/downgrade",
+    "\"sort_order\":9",
+    "POST /v3 |",
+    "/v3//kv",
+];
+
 /// Numbers that differ between two members of any kind.
 const OWN: &[&str] = &[
     "cluster_id",
@@ -264,6 +274,8 @@ async fn said(member: &Member, request: &str) -> Result<(u16, Option<String>, Ve
     let (line, json) = request.split_once(" | ").unwrap_or((request, ""));
     let answer = ask(member, line, &[], json).await?;
     let mut values = Vec::new();
+    // Builds of Go's library put one space or the other, so that nobody relies on its texts.
+    let answer = Answer { body: answer.body.replace("proto:\u{a0}", "proto: "), ..answer };
     for value in serde_json::Deserializer::from_str(&answer.body).into_iter::<Value>() {
         let Ok(mut value) = value else {
             values.push(Value::String(answer.body.clone()));
@@ -278,18 +290,21 @@ async fn said(member: &Member, request: &str) -> Result<(u16, Option<String>, Ve
 #[tokio::test]
 async fn a_real_etcd_answers_the_same() -> Result<()> {
     if std::env::var_os("OXETCD_REFERENCE_ETCD").is_none() {
-        eprintln!("skipped: OXETCD_REFERENCE_ETCD names no real etcd of 3.7");
+        eprintln!("skipped: OXETCD_REFERENCE_ETCD names no real etcd");
         return Ok(());
     }
     let reference = Binary::reference()?;
-    if reference.kind() != Kind::Etcd || reference.version() < (3, 7) {
-        eprintln!("skipped: the gateway of releases before 3.6 has other texts");
-        return Ok(());
-    }
+    let old = reference.kind() == Kind::Etcd && reference.version() < (3, 6);
     let ours = Member::under_test(&[]).await;
     let theirs = Member::start(&reference, &[]).await?;
-    for request in REQUESTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        assert_eq!(said(&ours, request).await?, said(&theirs, request).await?, "{request}");
+    let requests = REQUESTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut differ = Vec::new();
+    for request in requests {
+        let (ours, theirs) = (said(&ours, request).await?, said(&theirs, request).await?);
+        if ours != theirs && !(old && NEWER.iter().any(|path| request.contains(path))) {
+            differ.push(format!("{request}\n  ours: {ours:?}\n  etcd: {theirs:?}"));
+        }
     }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
     Ok(())
 }
