@@ -52,11 +52,20 @@ fn answer(query: &[u8], say: Say) -> Vec<u8> {
     reply.build_bytes_vec_compressed().unwrap()
 }
 
+/// Two sockets of one number, which somebody else's connection may hold on one of the two sides.
+async fn sockets() -> (UdpSocket, tokio::net::TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+}
+
 /// A name server that answers with one thing over UDP and with records over TCP.
 async fn server(say: Say) -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (udp, tcp) = sockets().await;
     let address = udp.local_addr().unwrap();
-    let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = udp.recv_from(&mut buffer).await {

@@ -57,7 +57,9 @@ fn send(handle: &Handle, sender: &mpsc::Sender<Message>) {
             );
         }
         Err(storage::Error::Image(bbolt::Error::Io(_))) => {
-            tracing::info!("a client went away, or stood still, before the end of its database snapshot");
+            tracing::info!(
+                "a client went away, or stood still, before the end of its database snapshot"
+            );
         }
         Err(error) => {
             tracing::error!(%error, "failed to make a database snapshot");
