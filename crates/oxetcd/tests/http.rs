@@ -167,7 +167,7 @@ fn a_second_process_on_a_data_dir_is_refused() {
 }
 
 #[test]
-fn a_data_dir_of_etcd_is_left_alone() {
+fn a_file_that_is_no_database_is_not_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let snap = dir.path().join("data/member/snap");
     fs::create_dir_all(&snap).unwrap();
@@ -176,6 +176,6 @@ fn a_data_dir_of_etcd_is_left_alone() {
     let mut child = spawn(&dir.path().join("data"), &log, free_port(), &[]);
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let text = fs::read_to_string(&log).unwrap();
-    assert!(text.contains("adopting an etcd data dir is not built yet"), "{text}");
+    assert!(text.contains("failed to read the database"), "{text}");
     assert_eq!(fs::read(snap.join("db")).unwrap(), b"bbolt");
 }

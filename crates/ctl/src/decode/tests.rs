@@ -1,3 +1,5 @@
+//! What values decode to, and that no bytes break it.
+
 use proptest::prelude::*;
 
 use super::*;

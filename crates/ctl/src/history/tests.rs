@@ -1,3 +1,5 @@
+//! Versions of a key and differences between revisions, as text.
+
 use api::{
     etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader},
     kv::KeyValue,

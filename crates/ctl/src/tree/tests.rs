@@ -1,3 +1,5 @@
+//! Listings over keys in memory.
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
