@@ -238,7 +238,7 @@ fn refused_for_certain(status: &Status) -> bool {
 fn never_sent(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
-        if error.to_string() == "tcp connect error" {
+        if error.is::<tonic::ConnectError>() {
             return true;
         }
         cause = error.source();
