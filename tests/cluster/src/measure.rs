@@ -16,6 +16,8 @@ use crate::connection::Connection;
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     sorted: Vec<Duration>,
+    /// When each was due, after the beginning, with its duration.
+    points: Vec<(Duration, Duration)>,
     /// Requests that failed.
     pub failed: usize,
 }
@@ -24,7 +26,13 @@ impl Samples {
     /// Of these durations, in any order.
     pub fn of(mut durations: Vec<Duration>) -> Samples {
         durations.sort_unstable();
-        Samples { sorted: durations, failed: 0 }
+        Samples { sorted: durations, ..Samples::default() }
+    }
+
+    /// Those that were due between these times after the beginning.
+    pub fn between(&self, from: Duration, to: Duration) -> Samples {
+        let within = self.points.iter().filter(|(due, _)| (from..=to).contains(due));
+        Samples::of(within.map(|(_, duration)| *duration).collect())
     }
 
     /// How many.
@@ -65,10 +73,10 @@ pub async fn steady(
     let value = Bytes::from(vec![b'v'; size]);
     let mut under_way = JoinSet::new();
     let began = Instant::now();
-    let mut durations = Vec::new();
+    let mut points = Vec::new();
     let mut failed = 0;
-    let mut note = |result: Result<Duration, Status>| match result {
-        Ok(duration) => durations.push(duration),
+    let mut note = |result: Result<(Duration, Duration), Status>| match result {
+        Ok(point) => points.push(point),
         Err(_) => failed += 1,
     };
     for number in 0_u32.. {
@@ -81,7 +89,7 @@ pub async fn steady(
         under_way.spawn(async move {
             let key = format!("steady/{}", number % 1000).into();
             let request = pb::PutRequest { key, value, ..Default::default() };
-            kv.put(request).await.map(|_| due.elapsed())
+            kv.put(request).await.map(|_| (due - began, due.elapsed()))
         });
         while let Some(ended) = under_way.try_join_next() {
             note(ended.expect("a put does not panic"));
@@ -90,7 +98,8 @@ pub async fn steady(
     while let Some(ended) = under_way.join_next().await {
         note(ended.expect("a put does not panic"));
     }
-    Samples { failed, ..Samples::of(durations) }
+    let durations = points.iter().map(|(_, duration)| *duration).collect();
+    Samples { failed, points, ..Samples::of(durations) }
 }
 
 /// As [`steady`], for so long.

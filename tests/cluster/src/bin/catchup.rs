@@ -103,6 +103,7 @@ fn run(arguments: &Arguments, binary: &Binary, by: &str) -> Result<bool> {
     println!("  three members:     {}", before.line());
     println!("  one away:          {}", alone.line());
     println!("  while it comes up: {}", during.line());
+    println!("  until it was up:   {}", during.between(Duration::ZERO, took).line());
     Ok(verdict(&before, &during))
 }
 

@@ -44,10 +44,8 @@ fn main() -> Result<ExitCode> {
     let joining = Binary::named(&arguments.joining)?;
     let mut options = Options::of(others.clone(), 2).spare(2);
     options.binaries = vec![others.clone(), others.clone(), joining.clone(), others.clone()];
-    // Both understand the older name.
-    options = options
-        .flag(&format!("--snapshot-count={}", SNAPSHOT.0))
-        .flag(&format!("--experimental-snapshot-catchup-entries={}", SNAPSHOT.1));
+    // oxetcd understands the older names too.
+    options.flags = others.short_log_flags(SNAPSHOT.0, SNAPSHOT.1);
     println!(
         "mixed: two members of {}, joined by one of {}",
         others.describe(),
