@@ -120,12 +120,7 @@ async fn serve_connection(
         Ok(Err(error)) => return log_refusal("client", remote, &error),
         Err(_) => return,
     };
-    let builder = match router.surface {
-        Surface::Grpc => builder.http2_only(),
-        // Without TLS, HTTP/2 is gRPC's alone.
-        Surface::Http if !identity.is_tls => builder.http1_only(),
-        _ => builder,
-    };
+    let surface = router.surface;
     let name = common_name(&identity);
     let encrypted = identity.is_tls;
     let service =
@@ -139,15 +134,35 @@ async fn serve_connection(
             let router = router.clone();
             async move { Ok::<_, Infallible>(router.route(request).await) }
         }));
-    let connection =
-        builder.serve_connection_with_upgrades(TokioIo::new(AuthorityShim::new(stream)), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = handle.progress.wait_stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let io = TokioIo::new(AuthorityShim::new(stream));
+    let stopping = handle.progress.wait_stopping();
+    /// Serves to the end, which a stop brings nearer.
+    macro_rules! drive {
+        ($connection:expr) => {{
+            let connection = $connection;
+            tokio::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended.map_err(Into::into),
+                () = stopping => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await.map_err(Into::into)
+                }
+            }
+        }};
+    }
+    // Of a builder that tells the versions apart, upgrades take away the choice of one.
+    let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match surface {
+        Surface::Grpc => {
+            let builder = builder.http2_only();
+            drive!(builder.serve_connection(io, service))
         }
+        // Without TLS, HTTP/2 is gRPC's alone.
+        Surface::Http if !encrypted => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(SILENCE);
+            drive!(builder.serve_connection(io, service).with_upgrades())
+        }
+        _ => drive!(builder.serve_connection_with_upgrades(io, service)),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, ?remote, "client connection ended");
