@@ -23,7 +23,8 @@ pub use change::{Change, Invalid};
 pub use id::{cluster_id, member_id};
 pub use initial::{BootstrapError, InitialCluster};
 pub use json::{
-    change_context, conf_state, member_from_json, member_to_json, members_from_json, members_to_json,
+    change_context, conf_state, member_from_json, member_to_json, members_from_json,
+    members_to_json,
 };
 pub use load::LoadError;
 pub use member::Member;

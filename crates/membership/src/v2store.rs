@@ -92,8 +92,7 @@ impl Index {
 
     fn member(&mut self, member: &Member) -> Node {
         let path = format!("/0/members/{}", member.id);
-        let raft =
-            RaftAttributes { peer_urls: &member.peer_urls, is_learner: member.is_learner };
+        let raft = RaftAttributes { peer_urls: &member.peer_urls, is_learner: member.is_learner };
         let raft_path = format!("{path}/raftAttributes");
         let mut children =
             BTreeMap::from([("raftAttributes".to_owned(), self.file(&raft_path, json(&raft)))]);

@@ -187,7 +187,7 @@ fn members_endpoints_and_snapshots() {
     let status = cluster.run("endpoint status").stdout;
     assert_eq!(status.trim_end_matches('\n').split(", ").count(), 16, "{status}");
     let members = cluster.run("member list").stdout;
-    assert!(members.contains(&format!(", started, default, http://127.0.0.1:")), "{members}");
+    assert!(members.contains(", started, default, http://127.0.0.1:"), "{members}");
     let unknown = "Error: etcdserver: member not found";
     cluster.check_failure("member remove 1234", 1, unknown);
 

@@ -65,7 +65,7 @@ impl World {
     fn ask_change(&mut self, client: usize, member: u64, revision: i64) -> Result<(), String> {
         let id = self.id();
         let request = requests::request(&mut self.rng, revision, id);
-        let operation = self.begin(client, Asked::Change(request.clone()));
+        let operation = self.begin(client, Asked::Change(Box::new(request.clone())));
         self.history.by_id.insert(id, operation);
         self.propose(member, id, &request)
     }

@@ -20,7 +20,7 @@ use storage::Op;
 /// What a client asks for.
 pub(super) enum Asked {
     /// Something that goes through the log.
-    Change(InternalRaftRequest),
+    Change(Box<InternalRaftRequest>),
     /// A read of the latest state.
     Read(RangeRequest),
     /// A read of whatever the asked member has.

@@ -64,7 +64,7 @@ pub struct Report {
 /// Something that is due at a time.
 enum Event {
     Tick { member: u64, life: u64 },
-    Deliver(Letter),
+    Deliver(Box<Letter>),
     Written { member: u64, life: u64 },
     Apply { member: u64, life: u64 },
     Flush { member: u64, life: u64 },
@@ -345,7 +345,7 @@ impl World {
                     self.feed(member, Input::Tick)?;
                 }
             }
-            Event::Deliver(letter) => self.deliver(letter)?,
+            Event::Deliver(letter) => self.deliver(*letter)?,
             Event::Written { member, life } => self.written(member, life)?,
             Event::Apply { member, life } => self.apply(member, life)?,
             Event::Flush { member, life } => {
@@ -540,10 +540,10 @@ impl World {
             self.faulty && !is_proposal && self.rng.random_range(0..1000) < self.swarm.duplication;
         if twice {
             let delay = self.delay();
-            self.after(delay, Event::Deliver(letter.clone()));
+            self.after(delay, Event::Deliver(Box::new(letter.clone())));
         }
         let delay = self.delay();
-        self.after(delay, Event::Deliver(letter));
+        self.after(delay, Event::Deliver(Box::new(letter)));
     }
 
     fn delay(&mut self) -> u64 {
