@@ -61,6 +61,7 @@ pub(crate) static COMMAND: Command = Command {
     flags: &[
         Flag::new("command", Kind::Text, "run these commands, separated by ';', and end")
             .short('c'),
+        Flag::new("echo", Kind::Bool, "show the prompt and each line before its output"),
         crate::tree::ls::REV,
     ],
     run: Some(run),
@@ -82,7 +83,8 @@ fn run(invocation: &Invocation) -> Outcome {
     let (format, hex) = (session.format, session.flags.bool("hex"));
     let place = Place { view, before: at.clone(), at, format, hex };
     let foreign = Foreign::new(invocation, &session);
-    let mut shell = Shell { session: &session, place, foreign };
+    let echo = session.flags.bool("echo");
+    let mut shell = Shell { session: &session, place, foreign, echo };
     if session.flags.changed("command") {
         return shell.script(session.flags.text("command")).map(drop);
     }
@@ -110,11 +112,16 @@ struct Shell<'a> {
     session: &'a Session,
     place: Place,
     foreign: Foreign,
+    /// Lines that nobody typed are shown.
+    echo: bool,
 }
 
 impl Shell<'_> {
     /// Runs lines that nobody watches; true when one of them ends the shell.
     fn script(&mut self, text: &str) -> Result<bool, Failure> {
+        if self.echo {
+            crate::session::say(format_args!("{}{text}", self.place.prompt()))?;
+        }
         let refuse = |_: &str| Err(Failure::bad_args("nobody is there to confirm: rm -f"));
         self.lines(text, &mut { refuse })
     }

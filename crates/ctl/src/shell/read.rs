@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Keys that are read at once without their values.
-const KEYS_PAGE: i64 = 1000;
+const KEYS_PAGE: i64 = 10_000;
 /// Keys that are read at once with them.
 const VALUES_PAGE: i64 = 64;
 

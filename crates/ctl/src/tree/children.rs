@@ -16,7 +16,7 @@ pub(crate) const SEPARATOR: u8 = b'/';
 /// Keys that are read behind a child which was passed over.
 const FIRST_PAGE: i64 = 32;
 /// The most keys that are read at once.
-const LAST_PAGE: i64 = 1000;
+const LAST_PAGE: i64 = 10_000;
 
 /// One child.
 #[derive(Clone, Debug, PartialEq)]
