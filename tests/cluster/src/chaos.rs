@@ -36,6 +36,8 @@ pub struct Plan {
     pub seed: u64,
     /// Namespaces, so that the network can fail too.
     pub wired: bool,
+    /// A disk of its own for each member, so that disks can hang too.
+    pub disks: bool,
     /// Mutual TLS for peers and clients.
     pub tls: bool,
     /// What clients do.
@@ -63,6 +65,7 @@ pub fn run(plan: &Plan) -> Result<Summary> {
     options.seed = plan.seed;
     options.wired = plan.wired;
     options.tls = plan.tls;
+    options.disks = plan.disks;
     let plan = plan.clone();
     let (mut summary, mut history, check) =
         Cluster::with(options, async move |cluster| storm(cluster, &plan).await)?;

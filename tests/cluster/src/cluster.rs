@@ -17,6 +17,7 @@ use crate::{
     binary::Binary,
     certificates::Certificates,
     connection::{Connection, Server},
+    disk::Disk,
     network::Network,
 };
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub wired: bool,
     /// Decides what a lossy wire drops.
     pub seed: u64,
+    /// A disk of its own for each member.
+    pub disks: bool,
     /// Certificates for peers and clients, both sides.
     pub tls: bool,
     /// Further flags of every member.
@@ -58,6 +61,7 @@ impl Options {
             binaries: vec![binary],
             wired: false,
             seed: 1,
+            disks: false,
             tls: false,
             flags: Vec::new(),
             directory: None,
@@ -73,6 +77,12 @@ impl Options {
     /// With so many more slots.
     pub fn spare(mut self, spare: usize) -> Options {
         self.spare = spare;
+        self
+    }
+
+    /// With a disk of its own for each member.
+    pub fn disks(mut self) -> Options {
+        self.disks = true;
         self
     }
 
@@ -156,6 +166,11 @@ impl Cluster {
         let scheme = if options.tls { "https" } else { "http" };
         let token = format!("cluster-{:x}", options.seed);
         let slots = 0..options.members + options.spare;
+        let disks = slots.clone().map(|slot| {
+            let disk = options.disks.then(|| Disk::make(&directory, &format!("disk{}", slot + 1)));
+            disk.transpose()
+        });
+        let disks: Vec<Option<Disk>> = disks.collect::<Result<_>>()?;
         let mut members: Vec<Member> = slots
             .map(|slot| {
                 let binary = options.binaries[slot % options.binaries.len()].clone();
@@ -164,6 +179,9 @@ impl Cluster {
             .collect();
         let all: Vec<String> =
             members[..options.members].iter().map(Member::initial_entry).collect();
+        for (member, disk) in members.iter_mut().zip(disks) {
+            member.put_on(disk);
+        }
         for member in &mut members[..options.members] {
             member.join_as(&all.join(","), "new");
         }

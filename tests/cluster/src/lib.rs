@@ -7,6 +7,7 @@
 //! | [`cluster`] | members with their flags and directories; changes of membership |
 //! | [`certificates`] | of members and clients |
 //! | [`connection`] | gRPC stubs of one endpoint |
+//! | [`disk`] | a disk of its own for a member, which can hang |
 //! | [`load`] | clients that write down what they asked for and were answered |
 //! | [`measure`] | latencies of puts |
 //! | [`chaos`] | faults at random while the load runs, and the verdict |
@@ -19,6 +20,7 @@ pub mod certificates;
 pub mod chaos;
 pub mod cluster;
 pub mod connection;
+pub mod disk;
 pub mod load;
 pub mod measure;
 pub mod network;

@@ -66,7 +66,7 @@ fn correct_histories_pass() {
 #[test]
 fn a_changed_answer_is_found() {
     let mut missed = [0, 0];
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut history = run(seed, 300, 4);
         let answered: Vec<usize> = (0..history.operations.len())
@@ -87,8 +87,8 @@ fn a_changed_answer_is_found() {
     }
     // A put that claims a revision far ahead leaves a gap for the one and may be the last of its
     // key for the other; a search may meet its limit.
-    assert!(missed[0] <= 15, "by revisions missed {} of 60", missed[0]);
-    assert!(missed[1] <= 15, "by search missed {} of 60", missed[1]);
+    assert!(missed[0] <= 10, "by revisions missed {} of 40", missed[0]);
+    assert!(missed[1] <= 10, "by search missed {} of 40", missed[1]);
 }
 
 #[test]

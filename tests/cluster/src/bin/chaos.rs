@@ -51,6 +51,9 @@ struct Arguments {
     /// Further flags of members, such as `--flag=--snapshot-count=1000`.
     #[arg(long, allow_hyphen_values = true)]
     flag: Vec<String>,
+    /// A disk of its own for each member, so that disks can hang too; needs root.
+    #[arg(long)]
+    disks: bool,
     /// Mutual TLS for peers and clients.
     #[arg(long)]
     tls: bool,
@@ -80,6 +83,7 @@ fn main() -> Result<ExitCode> {
         seed: arguments.seed,
         wired,
         tls: arguments.tls,
+        disks: arguments.disks,
         load: load::Plan {
             clients: arguments.clients,
             rate: arguments.rate,

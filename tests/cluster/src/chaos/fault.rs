@@ -21,6 +21,10 @@ pub enum Fault {
     PauseLeader,
     /// More than half do.
     PauseMajority,
+    /// The disk of one member hangs.
+    Freeze,
+    /// The disk of the leader does.
+    FreezeLeader,
     /// One member is cut off from the others; clients still reach it.
     Isolate,
     /// The leader is.
@@ -63,6 +67,9 @@ pub const PROCESS: &[Fault] = &[
     Fault::PauseMajority,
 ];
 
+/// Faults of processes whose disks are their own.
+pub const DISK: &[Fault] = &[Fault::Freeze, Fault::FreezeLeader];
+
 /// Faults of the network.
 pub const NETWORK: &[Fault] = &[
     Fault::Isolate,
@@ -93,6 +100,8 @@ impl fmt::Display for Fault {
             Fault::Pause => "pause",
             Fault::PauseLeader => "pause the leader",
             Fault::PauseMajority => "pause a majority",
+            Fault::Freeze => "disk hangs",
+            Fault::FreezeLeader => "disk of the leader hangs",
             Fault::Isolate => "isolate",
             Fault::IsolateLeader => "isolate the leader",
             Fault::Halves => "split in two",

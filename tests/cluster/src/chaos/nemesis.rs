@@ -133,13 +133,16 @@ impl<'a> Nemesis<'a> {
             self.process.due = soon(&mut self.rng);
             return Ok(());
         }
-        let fault = *fault::PROCESS.choose(&mut self.rng).expect("there are some");
+        let disks = self.plan.disks && self.rng.random_bool(0.3);
+        let faults = if disks { fault::DISK } else { fault::PROCESS };
+        let fault = *faults.choose(&mut self.rng).expect("there are some");
         let victims = self.victims(cluster, fault).await;
         self.count(fault, &format!("{victims:?}"));
         for slot in victims {
             let member = cluster.member(slot);
             match fault {
                 Fault::Pause | Fault::PauseLeader | Fault::PauseMajority => member.pause()?,
+                Fault::Freeze | Fault::FreezeLeader => member.freeze_disk()?,
                 Fault::Terminate => {
                     if let Err(error) = member.terminate().await {
                         self.summary.crashes.push(format!("{error:#}"));
@@ -164,7 +167,9 @@ impl<'a> Nemesis<'a> {
                 all.truncate(all.len() / 2 + 1);
                 return all;
             }
-            Fault::KillLeader | Fault::PauseLeader => leader.or(all.first().copied()),
+            Fault::KillLeader | Fault::PauseLeader | Fault::FreezeLeader => {
+                leader.or(all.first().copied())
+            }
             _ => all.first().copied(),
         };
         one.into_iter().collect()
@@ -173,6 +178,9 @@ impl<'a> Nemesis<'a> {
     pub(super) fn end_process(&mut self, cluster: &mut Cluster) -> Result<()> {
         for slot in cluster.configured() {
             let member = cluster.member(slot);
+            if member.is_frozen() {
+                member.thaw_disk()?;
+            }
             if member.is_paused() {
                 member.resume()?;
             } else if !member.is_running() {

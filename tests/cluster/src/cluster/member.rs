@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     binary::{Binary, Kind},
+    disk::Disk,
     network::Network,
     process::{Process, Program, ended_in_order},
 };
@@ -28,6 +29,9 @@ pub struct Member {
     process: Option<Process>,
     paused: bool,
     namespace: Option<std::sync::Arc<crate::network::Namespace>>,
+    /// Where its data is, instead of `directory`. Dropped after the process.
+    disk: Option<Disk>,
+    frozen: bool,
     /// How much of the log was looked through for crashes.
     judged: usize,
 }
@@ -55,6 +59,8 @@ impl Member {
             process: None,
             paused: false,
             namespace: network.namespace(slot),
+            disk: None,
+            frozen: false,
             judged: 0,
         }
     }
@@ -81,7 +87,13 @@ impl Member {
 
     /// Where it keeps its data.
     pub fn data_dir(&self) -> PathBuf {
-        self.directory.join(format!("{}.etcd", self.name()))
+        let directory = self.disk.as_ref().map_or(self.directory.clone(), Disk::path);
+        directory.join(format!("{}.etcd", self.name()))
+    }
+
+    /// Keeps its data on this disk.
+    pub(super) fn put_on(&mut self, disk: Option<Disk>) {
+        self.disk = disk;
     }
 
     /// Where its output goes.
@@ -116,9 +128,9 @@ impl Member {
         self.joined.is_some()
     }
 
-    /// Whether its process was started and neither ended on request nor paused.
+    /// Whether its process was started and neither ended on request nor stands still.
     pub fn is_running(&self) -> bool {
-        self.process.is_some() && !self.paused
+        self.process.is_some() && !self.paused && !self.frozen
     }
 
     /// Whether it is stopped in the middle of whatever it did.
@@ -167,8 +179,30 @@ impl Member {
         Ok(())
     }
 
+    /// Lets its disk hang: every write and sync waits.
+    pub fn freeze_disk(&mut self) -> Result<()> {
+        self.disk.as_ref().context("the member has no disk of its own")?.freeze()?;
+        self.frozen = true;
+        Ok(())
+    }
+
+    /// Lets its disk go on.
+    pub fn thaw_disk(&mut self) -> Result<()> {
+        self.frozen = false;
+        self.disk.as_ref().context("the member has no disk of its own")?.thaw()
+    }
+
+    /// Whether its disk hangs.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// Ends the process at once.
     pub fn kill(&mut self) {
+        if self.frozen {
+            // A process that waits for a frozen disk cannot end.
+            let _ = self.thaw_disk();
+        }
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
@@ -250,5 +284,11 @@ impl Member {
         let log = self.log();
         let all: Vec<&str> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
