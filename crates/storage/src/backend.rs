@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{Bucket, Error, Op};
+use crate::{Bucket, Damage, Error, Op};
 
 /// A store of buckets. Readers never wait for writers, and see one commit as a whole.
 pub trait Backend: Send + Sync {
@@ -17,6 +17,11 @@ pub trait Backend: Send + Sync {
     /// and every view see either the old content or the new. An error of `ops` comes back, and
     /// nothing has changed. Memory does not grow with the content.
     fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error>;
+
+    /// The damaged rows that reads have met since this was last asked: each row once.
+    fn take_damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
 
     /// How large the store is.
     fn size(&self) -> Result<Size, Error>;

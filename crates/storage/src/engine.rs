@@ -8,6 +8,8 @@
 //! - The map is a reservation of address space and takes no memory; it grows when it is full, which
 //!   no transaction may overlap: readers hold `gate` shared, growing takes it alone.
 //! - Revision buckets are filled by appending, so that pages are full and not half full.
+//! - Every row has a checksum, which each read compares (`seal`). What does not match is an error for
+//!   its reader and is noted for whoever asks.
 //! - Each bucket is there twice, as two generations. One is the store, which a record of its own
 //!   says; the other is empty, or being filled by [`Backend::replace`].
 
@@ -16,6 +18,7 @@ mod compact;
 mod db_file;
 mod map;
 mod replace;
+mod seal;
 
 use std::{
     fs::{self, File},
@@ -29,7 +32,10 @@ use heed::{
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use crate::{Backend, Bucket, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit};
+use crate::{
+    Backend, Bucket, Damage, Error, KEY_BYTES_MAX, Op, ReadTx, Size, Visit, damage::DamageLog,
+};
+use seal::{Plain, Seals};
 
 pub use adopt::{ADOPTED_NAME, Adopted, DB_NAME, STORE_NAME, adopt};
 pub use compact::compact;
@@ -68,6 +74,8 @@ pub struct LmdbBackend {
     /// Shared by transactions, exclusive while the map grows.
     gate: RwLock<()>,
     writer: Mutex<()>,
+    seals: Seals,
+    damage: DamageLog,
     data_file: PathBuf,
     /// Dropped after `env`: the directory is free once the file is closed.
     _lock: File,
@@ -94,8 +102,20 @@ impl LmdbBackend {
         txn.commit().map_err(engine)?;
         sync_directories(dir)?;
         let (gate, writer) = (RwLock::new(()), Mutex::new(()));
-        let backend = LmdbBackend { env, generations, state, gate, writer, data_file, _lock: lock };
+        let (seals, damage) = (Seals::new(), DamageLog::default());
+        let backend = LmdbBackend {
+            env,
+            generations,
+            state,
+            gate,
+            writer,
+            seals,
+            damage,
+            data_file,
+            _lock: lock,
+        };
         backend.clear_unfinished()?;
+        seal::upgrade(&backend)?;
         Ok(backend)
     }
 
@@ -124,18 +144,52 @@ impl LmdbBackend {
         }
     }
 
-    fn apply(&self, txn: &mut RwTxn<'_>, to: usize, op: &Op) -> Result<(), heed::Error> {
-        let database = self.generations[to][op.bucket() as usize];
-        match op {
-            Op::Delete { key, .. } => database.delete(txn, key).map(|_| ()),
-            Op::Put { bucket, key, value } if bucket.is_append_only() => {
-                match database.put_with_flags(txn, PutFlags::APPEND, key, value) {
+    /// Applies changes to a generation.
+    fn apply<'o>(
+        &self,
+        txn: &mut RwTxn<'_>,
+        to: usize,
+        ops: impl IntoIterator<Item = &'o Op>,
+    ) -> Result<(), heed::Error> {
+        let plain = Plain::read(self.state, txn, to)?;
+        let mut row = Vec::new();
+        for op in ops {
+            let database = self.generations[to][op.bucket() as usize];
+            let (bucket, key, value) = match op {
+                Op::Put { bucket, key, value } => (*bucket, key, value),
+                Op::Delete { key, .. } => {
+                    database.delete(txn, key)?;
+                    continue;
+                }
+            };
+            let row = if plain.has(bucket, key) {
+                &value[..]
+            } else {
+                self.seals.seal(bucket, key, value, &mut row);
+                &row[..]
+            };
+            if bucket.is_append_only() {
+                match database.put_with_flags(txn, PutFlags::APPEND, key, row) {
                     // Not above the last key: an ordinary put will do.
-                    Err(heed::Error::Mdb(MdbError::KeyExist)) => database.put(txn, key, value),
-                    result => result,
+                    Err(heed::Error::Mdb(MdbError::KeyExist)) => {}
+                    result => {
+                        result?;
+                        continue;
+                    }
                 }
             }
-            Op::Put { key, value, .. } => database.put(txn, key, value),
+            database.put(txn, key, row)?;
+        }
+        Ok(())
+    }
+
+    /// An error of a read: what the engine says of pages that cannot be is damage.
+    fn read_error(&self, bucket: Bucket, key: &[u8], error: heed::Error) -> Error {
+        match error {
+            heed::Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => {
+                self.damage.add(bucket, key)
+            }
+            error => engine(error),
         }
     }
 
@@ -153,8 +207,10 @@ impl Backend for LmdbBackend {
         // Recursive: a thread may open a second view while growing waits for its first.
         let gate = self.gate.read_recursive();
         let txn = self.env.read_txn().map_err(engine)?;
-        let buckets = &self.generations[self.active(&txn).map_err(engine)?];
-        Ok(Box::new(LmdbRead { backend: self, buckets, txn, _gate: gate }))
+        let active = self.active(&txn).map_err(engine)?;
+        let plain = Plain::read(self.state, &txn, active).map_err(engine)?;
+        let buckets = &self.generations[active];
+        Ok(Box::new(LmdbRead { backend: self, buckets, plain, txn, _gate: gate }))
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
@@ -162,12 +218,16 @@ impl Backend for LmdbBackend {
         let _one_writer = self.writer.lock();
         self.write(|txn| {
             let active = self.active(txn)?;
-            ops.iter().try_for_each(|op| self.apply(txn, active, op))
+            self.apply(txn, active, ops)
         })
     }
 
     fn replace(&self, ops: &mut dyn Iterator<Item = Result<Op, Error>>) -> Result<(), Error> {
         replace::replace(self, ops)
+    }
+
+    fn take_damage(&self) -> Vec<Damage> {
+        self.damage.take()
     }
 
     fn size(&self) -> Result<Size, Error> {
@@ -192,8 +252,21 @@ struct LmdbRead<'a> {
     backend: &'a LmdbBackend,
     /// Of the generation that was the store when the view was opened.
     buckets: &'a [Database<Bytes, Bytes>],
+    /// The rows of it that have no checksum.
+    plain: Plain,
     txn: RoTxn<'a, WithoutTls>,
     _gate: RwLockReadGuard<'a, ()>,
+}
+
+impl LmdbRead<'_> {
+    /// The value of a row, if the row is what was written.
+    fn open<'v>(&self, bucket: Bucket, key: &[u8], row: &'v [u8]) -> Result<&'v [u8], Error> {
+        if self.plain.has(bucket, key) {
+            return Ok(row);
+        }
+        let value = self.backend.seals.open(bucket, key, row);
+        value.ok_or_else(|| self.backend.damage.add(bucket, key))
+    }
 }
 
 impl ReadTx for LmdbRead<'_> {
@@ -201,7 +274,9 @@ impl ReadTx for LmdbRead<'_> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
-        self.buckets[bucket as usize].get(&self.txn, key).map_err(engine)
+        let row = self.buckets[bucket as usize].get(&self.txn, key);
+        let row = row.map_err(|error| self.backend.read_error(bucket, key, error))?;
+        row.map(|row| self.open(bucket, key, row)).transpose()
     }
 
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
@@ -212,9 +287,10 @@ impl ReadTx for LmdbRead<'_> {
         } else {
             database.range(&self.txn, &(Bound::Included(from), Bound::Unbounded))
         };
-        for entry in entries.map_err(engine)? {
-            let (key, value) = entry.map_err(engine)?;
-            if visit(key, value).is_break() {
+        let failed = |error| self.backend.read_error(bucket, from, error);
+        for entry in entries.map_err(failed)? {
+            let (key, row) = entry.map_err(failed)?;
+            if visit(key, self.open(bucket, key, row)?).is_break() {
                 break;
             }
         }

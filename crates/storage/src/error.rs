@@ -24,6 +24,9 @@ pub enum Error {
         /// What was wrong, for the operator.
         what: &'static str,
     },
+    /// A row that is not what was written: the disk, or the memory it went through, is at fault.
+    #[error("the store is damaged: {0}")]
+    Damaged(crate::Damage),
     /// The file system refused.
     #[error("storage {action} {}: {source}", .path.display())]
     Io {
@@ -40,4 +43,12 @@ pub enum Error {
     /// The engine failed.
     #[error("storage engine: {0}")]
     Engine(String),
+}
+
+impl Error {
+    /// Whether stored data is at fault, and not the request or the system: what it was is lost here,
+    /// and other members have it.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Damaged(_) | Error::Corrupt { .. })
+    }
 }

@@ -10,16 +10,19 @@
 
 mod backend;
 mod bucket;
+mod damage;
 pub mod engine;
 mod error;
 mod hash;
 pub mod image;
 pub mod mem;
 pub mod schema;
+pub mod scrub;
 mod window;
 
 pub use backend::{Backend, ReadTx, Size, Visit};
 pub use bucket::{Bucket, Op};
+pub use damage::Damage;
 pub use error::Error;
 pub use hash::hash_all;
 pub use window::{Flushed, Window};

@@ -1,11 +1,15 @@
 //! The backend's twin in memory, for tests and simulation: the same order, the same atomicity.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::{Backend, Bucket, Error, Op, ReadTx, Size, Visit};
+use crate::{Backend, Bucket, Damage, Error, Op, ReadTx, Size, Visit, damage::DamageLog};
 
 /// The buckets, one map each; copied on write when a view still holds them.
 type Maps = Vec<Arc<BTreeMap<Bytes, Bytes>>>;
@@ -15,18 +19,39 @@ type Maps = Vec<Arc<BTreeMap<Bytes, Bytes>>>;
 #[derive(Clone)]
 pub struct MemBackend {
     maps: Arc<RwLock<Maps>>,
+    /// Rows that every read finds damaged.
+    broken: Arc<RwLock<BTreeSet<(Bucket, Bytes)>>>,
+    damage: Arc<DamageLog>,
 }
 
 impl MemBackend {
     /// An empty backend.
     pub fn new() -> MemBackend {
         let maps = Bucket::ALL.iter().map(|_| Arc::default()).collect();
-        MemBackend { maps: Arc::new(RwLock::new(maps)) }
+        MemBackend {
+            maps: Arc::new(RwLock::new(maps)),
+            broken: Arc::default(),
+            damage: Arc::default(),
+        }
     }
 
     /// An independent copy of everything committed: what a crash right now would leave.
     pub fn fork(&self) -> MemBackend {
-        MemBackend { maps: Arc::new(RwLock::new(self.maps.read().clone())) }
+        MemBackend {
+            maps: Arc::new(RwLock::new(self.maps.read().clone())),
+            broken: Arc::new(RwLock::new(self.broken.read().clone())),
+            damage: Arc::default(),
+        }
+    }
+
+    /// Damages a row: reads fail as they would if its bits had changed on a disk, until the row is
+    /// written again. Whether there is such a row.
+    pub fn damage_row(&self, bucket: Bucket, key: &[u8]) -> bool {
+        let exists = self.maps.read()[bucket as usize].contains_key(key);
+        if exists {
+            self.broken.write().insert((bucket, Bytes::copy_from_slice(key)));
+        }
+        exists
     }
 }
 
@@ -38,14 +63,20 @@ impl Default for MemBackend {
 
 impl Backend for MemBackend {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>, Error> {
-        Ok(Box::new(MemRead { maps: self.maps.read().clone() }))
+        let maps = self.maps.read().clone();
+        let broken = self.broken.read().clone();
+        Ok(Box::new(MemRead { maps, broken, damage: self.damage.clone() }))
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
         ops.iter().try_for_each(Op::check_key)?;
         let mut maps = self.maps.write();
+        let mut broken = self.broken.write();
         for op in ops {
             apply(&mut maps, op);
+            if !broken.is_empty() {
+                broken.remove(&(op.bucket(), op.key().clone()));
+            }
         }
         Ok(())
     }
@@ -58,7 +89,13 @@ impl Backend for MemBackend {
             apply(&mut maps, &op);
         }
         *self.maps.write() = maps;
+        self.broken.write().clear();
+        self.damage.forget();
         Ok(())
+    }
+
+    fn take_damage(&self) -> Vec<Damage> {
+        self.damage.take()
     }
 
     fn size(&self) -> Result<Size, Error> {
@@ -80,16 +117,28 @@ fn apply(maps: &mut Maps, op: &Op) {
 /// A view: the maps as they were.
 struct MemRead {
     maps: Maps,
+    broken: BTreeSet<(Bucket, Bytes)>,
+    damage: Arc<DamageLog>,
+}
+
+impl MemRead {
+    fn check(&self, bucket: Bucket, key: &[u8]) -> Result<(), Error> {
+        let is_broken =
+            !self.broken.is_empty() && self.broken.contains(&(bucket, Bytes::copy_from_slice(key)));
+        if is_broken { Err(self.damage.add(bucket, key)) } else { Ok(()) }
+    }
 }
 
 impl ReadTx for MemRead {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        self.check(bucket, key)?;
         Ok(self.maps[bucket as usize].get(key).map(|value| &value[..]))
     }
 
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
         let range = (Bound::Included(from), Bound::Unbounded);
         for (key, value) in self.maps[bucket as usize].range::<[u8], _>(range) {
+            self.check(bucket, key)?;
             if visit(key, value).is_break() {
                 break;
             }

@@ -7,7 +7,7 @@
 
 use crate::{Error, Op};
 
-use super::{ACTIVE, LmdbBackend, engine};
+use super::{ACTIVE, LmdbBackend, Plain, engine};
 
 /// A transaction is committed when it holds so many bytes of keys and values.
 const BATCH_BYTES: usize = 16 << 20;
@@ -30,8 +30,11 @@ pub(super) fn replace(
     }
     backend.write(|txn| {
         backend.state.put(txn, ACTIVE, &[spare as u8])?;
+        Plain::forget(backend.state, txn, 1 - spare)?;
         backend.generations[1 - spare].iter().try_for_each(|bucket| bucket.clear(txn))
-    })
+    })?;
+    backend.damage.forget();
+    Ok(())
 }
 
 impl LmdbBackend {
@@ -59,6 +62,7 @@ impl LmdbBackend {
 
     fn clear(&self, generation: usize) -> Result<(), Error> {
         self.write(|txn| {
+            Plain::forget(self.state, txn, generation)?;
             self.generations[generation].iter().try_for_each(|bucket| bucket.clear(txn))
         })
     }
@@ -81,7 +85,7 @@ impl LmdbBackend {
                 None => ended = true,
             }
             if ended || bytes >= BATCH_BYTES || batch.len() >= BATCH_OPS {
-                self.write(|txn| batch.iter().try_for_each(|op| self.apply(txn, generation, op)))?;
+                self.write(|txn| self.apply(txn, generation, &batch))?;
                 batch.clear();
                 bytes = 0;
             }
