@@ -3,7 +3,7 @@
 /// Crates by layer, lowest first. A crate may use any crate of a lower layer, none of its own but
 /// those listed in [`SIDEWAYS`].
 pub(crate) const LAYERS: &[&[&str]] = &[
-    &["api", "vfs", "bbolt", "checker", "model"],
+    &["api", "vfs", "bbolt", "checker", "model", "mutants"],
     &["wal", "storage"],
     &["mvcc", "watch", "lease", "membership", "auth"],
     &["apply", "replica"],

@@ -154,6 +154,9 @@ impl Lessor {
             self.leases.insert(LeaseId(lease.id), Lease::new(ttl, lease.remaining_ttl));
         }
         for (id, key) in attachments {
+            if mutants::is_on(mutants::Mutant::AttachmentsLost) {
+                break;
+            }
             self.attach(id, &key);
         }
     }
@@ -266,7 +269,10 @@ impl Lessor {
         let mut deadlines: Vec<(u64, LeaseId)> = self
             .leases
             .iter()
-            .map(|(id, lease)| (start.saturating_add(lease.life_ms()), *id))
+            .map(|(id, lease)| match mutants::is_on(mutants::Mutant::PromoteKeepsTime) {
+                true => (start.saturating_add(lease.life_ms() / 2), *id),
+                false => (start.saturating_add(lease.life_ms()), *id),
+            })
             .collect();
         deadlines.sort_unstable();
         pace(&mut deadlines);

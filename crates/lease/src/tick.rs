@@ -43,7 +43,11 @@ impl Lessor {
         while expired.len() < REVOKES_PER_PASS {
             let Some(id) = self.expiries.pop_due(now) else { break };
             let lease = self.leases.get_mut(&id).expect("the expiry queue holds known leases only");
-            lease.due = now.saturating_add(self.options.revoke_retry_ms.max(1));
+            let retry = match mutants::is_on(mutants::Mutant::ExpiryForgotten) {
+                true => u64::MAX >> 1,
+                false => self.options.revoke_retry_ms.max(1),
+            };
+            lease.due = now.saturating_add(retry);
             self.expiries.insert(lease.due, id);
             expired.push(id);
         }

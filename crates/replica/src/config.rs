@@ -36,6 +36,9 @@ pub struct Config {
     /// The most bytes of entries kept for followers behind the snapshot; one further behind gets
     /// the snapshot.
     pub max_log_bytes: u64,
+    /// Bytes a second at which followers far behind are sent what a quorum already has, all of them
+    /// together; more under load (see `pace`). 0 for as fast as they take it.
+    pub catch_up_rate: u64,
     /// What election timeouts are drawn from.
     pub seed: u64,
 }
@@ -56,6 +59,7 @@ impl Config {
             waiting_timeout_ms: 7000,
             max_deferred_reads: 4096,
             max_log_bytes: 256 << 20,
+            catch_up_rate: 16 << 20,
             seed,
         }
     }

@@ -18,6 +18,7 @@ pub mod input;
 mod log;
 pub mod node;
 pub mod output;
+mod pace;
 pub mod progress;
 mod proposals;
 mod reads;

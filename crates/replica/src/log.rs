@@ -16,6 +16,7 @@ use crate::convert::{
     self, ConfState, Entry, GetEntriesContext, HardState, RaftError, RaftState, SnapshotMetadata,
     Storage, StorageError,
 };
+use crate::pace::{self, Pace};
 
 /// What an entry is taken to weigh beside its payload.
 const ENTRY_OVERHEAD: u64 = 24;
@@ -28,6 +29,8 @@ pub(crate) struct Log {
     bytes: u64,
     snapshot: SnapshotMetadata,
     initial: RaftState,
+    /// How fast followers far behind are sent what is old.
+    pace: Pace,
 }
 
 fn weight(entry: &Entry) -> u64 {
@@ -43,11 +46,13 @@ impl Log {
         hard_state: HardState,
         conf_state: ConfState,
         applied: u64,
+        pace: Pace,
     ) -> Log {
         let initial = RaftState::new(hard_state, conf_state.clone());
         let snapshot = SnapshotMetadata::default();
         let bytes = entries.iter().map(weight).sum();
-        let mut log = Log { compacted: start, entries: entries.into(), bytes, snapshot, initial };
+        let mut log =
+            Log { compacted: start, entries: entries.into(), bytes, snapshot, initial, pace };
         let term = log.term(applied).expect("what is applied is in the log or its start");
         log.snapshot = convert::snapshot_metadata(applied, term, conf_state);
         log
@@ -81,7 +86,9 @@ impl Log {
         for replaced in self.entries.drain((first.index - self.compacted.0 - 1) as usize..) {
             self.bytes -= weight(&replaced);
         }
-        self.bytes += entries.iter().map(weight).sum::<u64>();
+        let bytes = entries.iter().map(weight).sum::<u64>();
+        self.bytes += bytes;
+        self.pace.appended(bytes);
         self.entries.extend(entries);
     }
 
@@ -132,6 +139,31 @@ impl Log {
         self.snapshot = snapshot;
     }
 
+    /// The bucket that reads for followers far behind draw on.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// The same, to be filled.
+    pub(crate) fn pace_mut(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    /// Whether who needs the entries from `low` on misses much of what is committed.
+    fn is_far_behind(&self, low: u64) -> bool {
+        let paced_up_to = self.pace.paces_up_to().min(self.last());
+        if paced_up_to < low {
+            return false;
+        }
+        let offset = self.compacted.0 + 1;
+        let missing = self.entries.range((low - offset) as usize..=(paced_up_to - offset) as usize);
+        let mut bytes = 0;
+        missing.map(weight).any(|weight| {
+            bytes += weight;
+            bytes > pace::NEAR_BYTES
+        })
+    }
+
     fn entry(&self, index: u64) -> Option<&Entry> {
         self.entries.get(index.checked_sub(self.compacted.0 + 1)? as usize)
     }
@@ -147,7 +179,7 @@ impl Storage for Log {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> Result<Vec<Entry>, RaftError> {
         if low <= self.compacted.0 {
             return Err(RaftError::Store(StorageError::Compacted));
@@ -157,7 +189,15 @@ impl Storage for Log {
         }
         let offset = self.compacted.0 + 1;
         let wanted = self.entries.range((low - offset) as usize..(high - offset) as usize);
-        let Some(max_size) = max_size.into() else { return Ok(wanted.cloned().collect()) };
+        let mut max_size = max_size.into().unwrap_or(u64::MAX);
+        // Raft can wait for entries that it sends.
+        let paced = context.can_async() && self.is_far_behind(low);
+        if paced {
+            if !self.pace.admits() {
+                return Err(RaftError::Store(StorageError::LogTemporarilyUnavailable));
+            }
+            max_size = max_size.min(pace::MESSAGE_BYTES);
+        }
         if max_size == u64::MAX {
             return Ok(wanted.cloned().collect());
         }
@@ -166,7 +206,11 @@ impl Storage for Log {
             size += weight(entry);
             *i == 0 || size <= max_size
         });
-        Ok(fits.map(|(_, entry)| entry.clone()).collect())
+        let read: Vec<Entry> = fits.map(|(_, entry)| entry.clone()).collect();
+        if paced {
+            self.pace.take(read.iter().map(weight).sum());
+        }
+        Ok(read)
     }
 
     fn term(&self, index: u64) -> Result<u64, RaftError> {
@@ -205,7 +249,29 @@ mod tests {
     }
 
     fn log(entries: Vec<Entry>) -> Log {
-        Log::new((0, 0), entries, HardState::default(), ConfState::default(), 0)
+        let (hard_state, conf_state) = (HardState::default(), ConfState::default());
+        Log::new((0, 0), entries, hard_state, conf_state, 0, Pace::new(1_000_000))
+    }
+
+    #[test]
+    fn only_who_misses_much_of_what_is_committed_is_paced() {
+        let mut log = log((1..=1000).map(|index| entry(index, 1, 1000)).collect());
+        let last = 1001;
+        let read = |log: &Log, low, can_async| {
+            let context = GetEntriesContext::empty(can_async);
+            log.entries(low, last, 1 << 20, context).map(|entries| entries.len())
+        };
+        let refused = Err(RaftError::Store(StorageError::LogTemporarilyUnavailable));
+        // Nothing is committed.
+        assert_eq!(read(&log, 1, true), Ok(1000));
+        log.pace_mut().observe(1000, false);
+        assert_eq!(read(&log, 1, true), Ok(128));
+        assert_eq!(read(&log, 129, true), refused);
+        assert_eq!(read(&log, 129, false), Ok(872));
+        assert_eq!(read(&log, 750, true), Ok(251));
+        assert!(!log.pace_mut().fill(0, 1));
+        assert!(log.pace_mut().fill(100, 1));
+        assert_eq!(read(&log, 129, true), Ok(128));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use api::{
     raftpb,
 };
 use bytes::Bytes;
+use mutants::{Mutant, is_on};
 
 pub use status::{PeerProgress, ReplicationState, Status};
 
@@ -27,6 +28,7 @@ use crate::{
     input::Input,
     log::Log,
     output::{Output, Role},
+    pace::Pace,
     proposals::Proposals,
     reads::{self, Reads},
     timeout::{ElectionTimeout, UNSEEDED_MAX},
@@ -53,6 +55,12 @@ pub struct Node {
     restoring: Option<u64>,
     /// Whether this leader has removed itself and is handing over.
     leaving: bool,
+    /// The followers that wait for their turn to be sent more (see `pace`).
+    waiting: usize,
+    /// Who of them is served first is another one each time.
+    turn: usize,
+    /// The commit index, and for how many ticks it has not moved while there was something to commit.
+    stuck: (u64, usize),
     /// What was last reported.
     reported: (Term, MemberId, Role),
 }
@@ -60,7 +68,7 @@ pub struct Node {
 impl Node {
     /// A member that continues from what it had saved.
     pub fn new(config: Config, recovered: Recovered) -> Result<Node, Error> {
-        let (log, applied) = recover(recovered)?;
+        let (log, applied) = recover(recovered, Pace::new(config.catch_up_rate))?;
         let raft_config = RaftConfig {
             id: config.id.0,
             election_tick: config.election_tick,
@@ -72,7 +80,10 @@ impl Node {
             pre_vote: config.pre_vote,
             min_election_tick: config.election_tick,
             max_election_tick: UNSEEDED_MAX,
-            read_only_option: ReadOnlyOption::Safe,
+            read_only_option: match is_on(Mutant::ReadWithoutQuorum) {
+                true => ReadOnlyOption::LeaseBased,
+                false => ReadOnlyOption::Safe,
+            },
             ..RaftConfig::default()
         };
         raft_config.validate().map_err(|error| Error::Config(error.to_string()))?;
@@ -90,6 +101,9 @@ impl Node {
             conf_index: applied,
             restoring: None,
             leaving: false,
+            waiting: 0,
+            turn: 0,
+            stuck: (0, 0),
             reported: Default::default(),
             config,
             raw,
@@ -103,9 +117,13 @@ impl Node {
 
     /// Takes in one event. `now_ms` is the driver's monotonic clock; `out` is appended to.
     pub fn handle(&mut self, input: Input, now_ms: u64, out: &mut Vec<Output>) {
+        self.keep_pace(now_ms);
         match input {
             Input::Tick => self.tick(now_ms),
             Input::Propose { ticket, data } => {
+                self.propose(ticket, convert::proposal(data), false, now_ms, out);
+            }
+            Input::ProposeAsLeader { ticket, data, .. } if is_on(Mutant::ExpiryForwarded) => {
                 self.propose(ticket, convert::proposal(data), false, now_ms, out);
             }
             Input::ProposeAsLeader { ticket, data, term } => {
@@ -148,6 +166,7 @@ impl Node {
     }
 
     fn raft_tick(&mut self) {
+        self.watch_commits();
         if self.must_not_campaign() {
             return;
         }
@@ -366,7 +385,7 @@ impl Node {
 }
 
 /// Checks what was saved and makes the log of it; also returns the applied index.
-fn recover(recovered: Recovered) -> Result<(Log, u64), Error> {
+fn recover(recovered: Recovered, pace: Pace) -> Result<(Log, u64), Error> {
     let Recovered { snapshot: (start, start_term, conf_state), hard_state, entries, applied } =
         recovered;
     let found = |found| RaftIndex(found);
@@ -403,5 +422,5 @@ fn recover(recovered: Recovered) -> Result<(Log, u64), Error> {
     let hard_state = convert::hard_state_in(hard_state);
     let conf_state = convert::conf_state_in(conf_state);
     let start = (start.0, start_term.0);
-    Ok((Log::new(start, entries, hard_state, conf_state, applied.0), applied.0))
+    Ok((Log::new(start, entries, hard_state, conf_state, applied.0, pace), applied.0))
 }

@@ -6,6 +6,7 @@ mod election;
 mod harness;
 mod members;
 mod network;
+mod pace;
 mod reads;
 mod single;
 mod snapshot;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use api::ids::{RaftIndex, Term};
+use mutants::{Mutant, is_on};
 use parking_lot::Mutex;
 
 use crate::{Backend, Error, Op, schema::meta};
@@ -95,8 +96,14 @@ impl Window {
         if ops.is_empty() && entry.is_none() {
             return Ok(None);
         }
+        if is_on(Mutant::IndexAhead) {
+            let last = ops.split_off(ops.len() / 2);
+            self.put_back(last, false);
+        }
         let count = ops.len();
-        if let Some(Flushed { index, term, .. }) = entry {
+        if let Some(Flushed { index, term, .. }) = entry
+            && !is_on(Mutant::IndexBehind)
+        {
             ops.extend(meta::put_consistent(index, term));
         }
         if let Err(error) = backend.commit(&ops) {
@@ -123,12 +130,16 @@ impl Window {
         {
             let mut pending = self.pending.lock();
             pending.moved = false;
-            self.drop_pending(&mut pending);
+            if !is_on(Mutant::StaleWindow) {
+                self.drop_pending(&mut pending);
+            }
         }
         let (answer, revision) = replace()?;
         let mut pending = self.pending.lock();
         assert!(!pending.moved, "window: nothing is applied while the store is replaced");
-        self.drop_pending(&mut pending);
+        if !is_on(Mutant::StaleWindow) {
+            self.drop_pending(&mut pending);
+        }
         pending.last = Some(Flushed { index: at.0, term: at.1, revision });
         Ok(answer)
     }

@@ -13,6 +13,7 @@ use api::{
     walpb::{self, Metadata},
 };
 use bytes::Bytes;
+use mutants::{Mutant, is_on};
 use vfs::{Fs, OpenMode};
 
 use crate::{
@@ -133,7 +134,9 @@ impl Wal {
         wal.fs.remove_dir_all(dir).attempt("remove", dir)?;
         wal.fs.rename(&temporary, dir).attempt("rename to", dir)?;
         let parent = dir.parent().unwrap_or(Path::new(""));
-        wal.fs.sync_dir(parent).attempt("sync", parent)?;
+        if !is_on(Mutant::LogDirNotSynced) {
+            wal.fs.sync_dir(parent).attempt("sync", parent)?;
+        }
         Ok(wal)
     }
 
@@ -238,10 +241,10 @@ impl Wal {
             return self.check();
         }
         self.guarded(|wal| {
-            let must_sync = !entries.is_empty()
-                || hard_state.is_some_and(|state| {
-                    (state.term, state.vote) != (wal.hard_state.term, wal.hard_state.vote)
-                });
+            let mut must_sync = !entries.is_empty() && !is_on(Mutant::AckBeforeSync);
+            must_sync |= hard_state.is_some_and(|state| {
+                (state.term, state.vote) != (wal.hard_state.term, wal.hard_state.vote)
+            }) && !is_on(Mutant::VoteForgotten);
             for entry in entries {
                 assert!(
                     entry.index <= wal.last_index + 1,

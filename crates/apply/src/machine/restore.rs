@@ -72,7 +72,9 @@ impl StateMachine {
         *self.shared.membership.write() = loaded.membership;
         *self.shared.lessor.lock() = loaded.lessor;
         *self.shared.alarms.write() = loaded.alarms;
-        self.shared.replace_auth(loaded.auth);
+        if !mutants::is_on(mutants::Mutant::AuthNotReloaded) {
+            self.shared.replace_auth(loaded.auth);
+        }
         self.applied = at;
         self.auth_revision_saved = false;
         Ok(())

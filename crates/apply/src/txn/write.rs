@@ -8,6 +8,7 @@ use api::{
     kv::KeyValue,
     range::KeyRange,
 };
+use mutants::{Mutant, is_on};
 use mvcc::{RangeQuery, ReadError, WriteTxn};
 use parking_lot::Mutex;
 
@@ -28,7 +29,8 @@ pub(crate) fn write(
     traces: &mut Traces,
 ) -> Result<Response, ApplyError> {
     let mut txn = shared.store.write(&mut traces.ops);
-    let before = Unchanged(&txn);
+    let unchecked = is_on(Mutant::TxnCheckedWhereAwaited) && !has_waiter;
+    let before = Unchanged(&txn, unchecked);
     let plan = Plan::choose(request, &before)?;
     plan.check(&before, &|put| kv::check_lease(&shared.lessor, put))?;
     let mut run = Run { txn: &mut txn, lessor: &shared.lessor, has_waiter };
@@ -38,8 +40,9 @@ pub(crate) fn write(
     Ok(Response::Txn(response))
 }
 
-/// A write transaction in which nothing has been written yet.
-struct Unchanged<'t, 's>(&'t WriteTxn<'s>);
+/// A write transaction in which nothing has been written yet; whether revisions go unchecked (a
+/// mutant).
+struct Unchanged<'t, 's>(&'t WriteTxn<'s>, bool);
 
 impl Before for Unchanged<'_, '_> {
     fn keys(
@@ -66,7 +69,7 @@ impl Before for Unchanged<'_, '_> {
     }
 
     fn check_revision(&self, revision: i64) -> Result<(), ReadError> {
-        self.0.check_revision(revision)
+        if self.1 { Ok(()) } else { self.0.check_revision(revision) }
     }
 
     fn has_key(&self, key: &[u8]) -> bool {

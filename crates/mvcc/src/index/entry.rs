@@ -1,6 +1,7 @@
 //! One key of the index with its surviving versions.
 
 use api::ids::{LeaseId, Revision};
+use mutants::{Mutant, is_on};
 
 /// One version of a key: a put, or a delete with zero create revision and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,12 +152,16 @@ impl Entry {
     /// Removes what a compaction at `main` removes, calling `removed` for each version. False when
     /// nothing is left of the key.
     pub(crate) fn compact(&mut self, main: i64, mut removed: impl FnMut(Version)) -> bool {
-        let drops = |kept: &Version| kept.deleted && kept.main < main;
+        let falls = is_on(Mutant::RevisionFalls);
+        let (old, last) = (is_on(Mutant::DeleteLost), is_on(Mutant::LastDeleteLost) || falls);
+        let drops = |kept: &Version, at_once: bool| {
+            kept.deleted && (kept.main < main || (at_once && kept.main == main))
+        };
         if self.head.main <= main {
             for version in self.older.take().into_iter().flat_map(|older| *older) {
                 removed(version);
             }
-            let drop_head = drops(&self.head);
+            let drop_head = drops(&self.head, last);
             if drop_head {
                 removed(self.head);
             }
@@ -167,7 +172,7 @@ impl Entry {
         else {
             return true;
         };
-        let first = if drops(&older[kept]) { kept + 1 } else { kept };
+        let first = if drops(&older[kept], old) { kept + 1 } else { kept };
         older.drain(..first).for_each(removed);
         if older.is_empty() {
             self.older = None;

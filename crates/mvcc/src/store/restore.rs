@@ -51,7 +51,8 @@ impl Store {
 
         let (index, attached) = loader.finish();
         let compacted = scheduled.max(finished);
-        let current = newest.max(compacted);
+        let falls = mutants::is_on(mutants::Mutant::RevisionFalls);
+        let current = if falls { newest } else { newest.max(compacted) };
         let unfinished_compaction = (scheduled > finished).then_some(scheduled);
         let store = Store {
             backend,

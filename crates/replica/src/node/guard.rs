@@ -90,6 +90,7 @@ impl Node {
 
     /// Sends followers that keep up all they may have, not one message's worth.
     pub(super) fn fill_pipelines(&mut self) {
+        self.waiting = 0;
         let raft = &mut self.raw.raft;
         if raft.state != StateRole::Leader || raft.prs().iter().len() < 2 {
             return;
@@ -97,10 +98,12 @@ impl Node {
         let mut peers: Vec<u64> = raft.prs().iter().map(|(id, _)| *id).collect();
         peers.sort_unstable();
         peers.retain(|id| *id != raft.id);
+        let first = self.turn % peers.len().max(1);
+        peers.rotate_left(first);
         for peer in peers {
             let next_due = |raft: &crate::convert::Raft<_>| {
                 let progress = raft.prs().get(peer)?;
-                let due = progress.state == ProgressState::Replicate
+                let due = progress.state != ProgressState::Snapshot
                     && !progress.is_paused()
                     && progress.next_idx <= raft.raft_log.last_index();
                 due.then_some(progress.next_idx)
@@ -108,10 +111,39 @@ impl Node {
             while let Some(next) = next_due(raft) {
                 raft.send_append(peer);
                 if next_due(raft) == Some(next) {
+                    self.waiting += 1;
                     break;
                 }
             }
         }
+    }
+
+    /// Time has come to `now_ms`: sends more to followers that had to wait.
+    pub fn keep_pace(&mut self, now_ms: u64) {
+        let raft = &self.raw.raft;
+        let committed = raft.raft_log.committed;
+        // Half an election timeout without a commit: whoever is paced may be needed for the quorum.
+        let stands_still = self.stuck.1 >= self.config.election_tick / 2;
+        let suspended = stands_still || raft.lead_transferee.is_some();
+        let waiting = self.waiting;
+        let pace = self.raw.mut_store().pace_mut();
+        pace.observe(committed, suspended);
+        if pace.fill(now_ms, waiting) {
+            self.turn = self.turn.wrapping_add(1);
+            self.fill_pipelines();
+        }
+    }
+
+    /// In how many milliseconds [`Node::keep_pace`] has something to send if nothing else happens.
+    pub fn due_in_ms(&self) -> Option<u64> {
+        self.raw.store().pace().due_in_ms().filter(|_| self.leads())
+    }
+
+    /// With each tick: whether the commit index stands still.
+    pub(super) fn watch_commits(&mut self) {
+        let log = &self.raw.raft.raft_log;
+        let waits = log.committed < log.last_index() && log.committed == self.stuck.0;
+        self.stuck = (log.committed, if waits { self.stuck.1 + 1 } else { 0 });
     }
 
     /// Whether this leader is about to apply its own removal.

@@ -65,7 +65,10 @@ impl Node {
             let entries = entries.iter().cloned().map(convert::entry_out).collect();
             out.push(Output::Persist { ready: number, hard_state, entries, must_sync });
         }
-        let waiting = thin_out(ready.take_persisted_messages());
+        let mut waiting = thin_out(ready.take_persisted_messages());
+        if mutants::is_on(mutants::Mutant::EarlyAcknowledgement) && !waiting.is_empty() {
+            out.push(Output::Send(std::mem::take(&mut waiting)));
+        }
         self.raw.mut_store().append(entries);
         self.raw.advance_append_async(ready);
         self.wait_for_disk(Outstanding { number, must_sync, messages: waiting }, out);

@@ -4,6 +4,7 @@
 //! etcd one a transaction), so that a burst of small writes does not fill its queue.
 
 use api::event::Changes;
+use mutants::{Mutant, is_on};
 
 use super::{Budget, WatchHub};
 use crate::{
@@ -39,6 +40,9 @@ impl WatchHub {
     /// is replayed from it, or, where the snapshot no longer has it, reported as compacted.
     pub fn restored(&mut self) {
         self.behind = true;
+        if is_on(Mutant::WatchBack) {
+            self.revision = (self.revision - 3).max(1);
+        }
     }
 
     /// Brings the hub nearer to the store by one read of history.
@@ -109,7 +113,8 @@ impl WatchHub {
         for (position, event) in chunk.events().iter().enumerate() {
             self.synced.matching(&event.key, |slot| {
                 let watcher = self.watcher(slot);
-                if watcher.cursor <= event.revision.main && watcher.spec.admits(event) {
+                let due = watcher.cursor <= event.revision.main || is_on(Mutant::FutureEvents);
+                if due && watcher.spec.admits(event) {
                     hits.push((slot, position as u32));
                 }
             });
@@ -121,7 +126,9 @@ impl WatchHub {
             positions.clear();
             positions.extend(hits.iter().map(|(_, position)| *position));
             if !self.feed(slot, &positions, last, &mut chunk, sink) {
-                self.fall_back(slot, chunk.revision(positions[0]));
+                let first = chunk.revision(positions[0]);
+                let lost = is_on(Mutant::EventsLostWhenFull);
+                self.fall_back(slot, if lost { last } else { first });
             }
         }
         self.revision = last;
