@@ -5,7 +5,7 @@
 pub(crate) const LAYERS: &[&[&str]] = &[
     &["api", "vfs", "bbolt", "checker", "model", "mutants"],
     &["wal", "storage"],
-    &["mvcc", "watch", "lease", "membership", "auth"],
+    &["mvcc", "watch", "lease", "membership", "auth", "v2store"],
     &["apply", "replica"],
     &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl"],
     &["oxetcd", "bench", "sim", "conformance", "cluster", "xtask"],

@@ -1,5 +1,6 @@
-//! Project tasks: `cargo xtask ci | tidy | codegen | interop | sim | peers`.
+//! Project tasks: `cargo xtask ci | tidy | codegen | interop | sim | bench | peers`.
 
+mod bench;
 mod ci;
 mod compat;
 mod interop;
@@ -18,6 +19,8 @@ cargo xtask TASK
   interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
                     clients, transcripts, ctl, differential
   sim [OPTION..]    run seeds of the simulator; options: --seeds N, --from SEED, --threads N, --release
+  bench [OPTION..]  compare a release build with a real etcd 3.5 and write docs/performance.md from it;
+                    options are those of `oxetcd bench compare`
   peers             only fetch what interop needs, and print where it is";
 
 fn main() -> ExitCode {
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         "codegen" => ci::codegen(args.iter().any(|arg| arg == "--check")),
         "interop" => interop::run(&args[1..]),
         "sim" => sim(&args[1..]),
+        "bench" => bench::run(&args[1..]),
         "peers" => peers::Peers::fetch().map(|peers| println!("{peers:#?}")),
         _ => {
             eprintln!("{USAGE}");

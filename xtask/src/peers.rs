@@ -28,6 +28,16 @@ pub(crate) struct Peers {
     pub(crate) rust: PathBuf,
 }
 
+/// Fetches etcd 3.5 alone; the path of its server.
+pub(crate) fn etcd_35() -> Result<PathBuf> {
+    let base = root().join("target/peers");
+    fs::create_dir_all(&base).context("create target/peers")?;
+    for (release, suite) in RELEASES.iter().filter(|(release, _)| *release == "3.5") {
+        etcd(&base, release, suite).with_context(|| format!("fetch etcd {release}"))?;
+    }
+    Ok(base.join("3.5/bin/etcd"))
+}
+
 impl Peers {
     /// Fetches what is missing; an error names what could not be had.
     pub(crate) fn fetch() -> Result<Peers> {

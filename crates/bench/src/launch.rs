@@ -9,6 +9,7 @@ use crate::{
         channel::{Channel, Keep},
         frame,
         method::Method,
+        target::{Endpoint, Target},
     },
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -55,6 +56,16 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The first line of what it says its version is.
+    pub(crate) fn version(&self) -> String {
+        let said = Command::new(&self.path).arg0("etcd").arg("--version").output();
+        let said = said.map(|output| output.stdout).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        said.lines().next().unwrap_or("unknown").to_owned()
+    }
+}
+
 /// A folder for one server's data and log, removed in the end.
 #[derive(Debug)]
 pub(crate) struct Home(TempDir);
@@ -80,6 +91,25 @@ impl Home {
 
     fn log(&self) -> PathBuf {
         self.0.path().join("log")
+    }
+
+    /// Has the kernel drop what it caches of the data folder's files.
+    pub(crate) fn drop_cached(&self) -> Result<()> {
+        fn walk(dir: &Path) -> std::io::Result<()> {
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                if entry.metadata()?.is_dir() {
+                    walk(&entry.path())?;
+                    continue;
+                }
+                let file = File::open(entry.path())?;
+                // What is not written back cannot be dropped.
+                file.sync_all()?;
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+            }
+            Ok(())
+        }
+        walk(&self.data()).context("drop cached files")
     }
 
     /// Bytes of all files of the data folder.
@@ -129,18 +159,22 @@ impl Ports {
     }
 }
 
-/// The flags of a single member.
-fn flags(data: &Path, ports: Ports) -> Vec<String> {
-    let client = format!("http://127.0.0.1:{}", ports.client);
-    let peer = format!("http://127.0.0.1:{}", ports.peer);
+/// The flags of the `index`-th of the members at `ports`.
+fn flags(data: &Path, ports: &[Ports], index: usize) -> Vec<String> {
+    let peer_of = |ports: &Ports| format!("http://127.0.0.1:{}", ports.peer);
+    let members = ports.iter().enumerate();
+    let members = members.map(|(at, ports)| format!("bench{at}={}", peer_of(ports)));
+    let members = members.collect::<Vec<_>>().join(",");
+    let client = format!("http://127.0.0.1:{}", ports[index].client);
+    let peer = peer_of(&ports[index]);
     vec![
-        "--name=bench".into(),
+        format!("--name=bench{index}"),
         format!("--data-dir={}", data.display()),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=bench={peer}"),
+        format!("--initial-cluster={members}"),
         "--log-level=warn".into(),
     ]
 }
@@ -149,18 +183,28 @@ fn flags(data: &Path, ports: Ports) -> Vec<String> {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    endpoint: String,
+    endpoint: Endpoint,
     started: Instant,
 }
 
 impl Server {
     /// Starts `program` in `home`; [`Server::ready`] says when it serves.
     pub(crate) fn start(program: &Program, home: &Home, ports: Ports) -> Result<Self> {
+        Self::start_member(program, home, &[ports], 0)
+    }
+
+    /// Starts the `index`-th member of a cluster at `ports`.
+    pub(crate) fn start_member(
+        program: &Program,
+        home: &Home,
+        ports: &[Ports],
+        index: usize,
+    ) -> Result<Self> {
         let log = File::options().create(true).append(true).open(home.log()).context("open log")?;
         let mut command = Command::new(&program.path);
         command
             .arg0("etcd")
-            .args(flags(&home.data(), ports))
+            .args(flags(&home.data(), ports, index))
             .args(&program.args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share log")?)
@@ -180,7 +224,9 @@ impl Server {
         }
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("start {}", program.path.display()))?;
-        Ok(Self { child, endpoint: format!("127.0.0.1:{}", ports.client), started })
+        let port = ports[index].client;
+        let (host, authority) = ("127.0.0.1".to_owned(), format!("127.0.0.1:{port}"));
+        Ok(Self { child, endpoint: Endpoint { authority, host, port, tls: false }, started })
     }
 
     /// Its process.
@@ -189,7 +235,7 @@ impl Server {
     }
 
     /// Its client endpoint.
-    pub(crate) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
@@ -241,8 +287,8 @@ impl Drop for Server {
 }
 
 /// One linearizable read of a key that need not exist.
-async fn read_once(endpoint: &str) -> Result<()> {
-    let mut channel = Channel::connect(endpoint).await?;
+async fn read_once(endpoint: &Endpoint) -> Result<()> {
+    let mut channel = Channel::connect(&Target::plain(endpoint.clone())).await?;
     let key = Bytes::from_static(b"oxetcd-bench/ready");
     let mut message = BytesMut::new();
     frame::encode(&RangeRequest { key, ..RangeRequest::default() }, &mut message);
@@ -256,10 +302,10 @@ mod tests {
 
     #[test]
     fn flags_name_every_address_once() {
-        let flags = flags(Path::new("/d"), Ports { client: 1001, peer: 1002 });
+        let flags = flags(Path::new("/d"), &[Ports { client: 1001, peer: 1002 }], 0);
         assert!(flags.contains(&"--data-dir=/d".to_owned()));
         assert!(flags.contains(&"--advertise-client-urls=http://127.0.0.1:1001".to_owned()));
-        assert!(flags.contains(&"--initial-cluster=bench=http://127.0.0.1:1002".to_owned()));
+        assert!(flags.contains(&"--initial-cluster=bench0=http://127.0.0.1:1002".to_owned()));
     }
 
     #[test]

@@ -6,14 +6,15 @@
 //! ([`probe`]); and comparisons of two servers in one run ([`compare`]).
 //!
 //! **Architecture invariant:** knows the server by its protocol, its `/metrics` and its `/proc`
-//! entries alone: of the workspace it uses `api` and nothing else, so real etcd is measured by the
-//! very same code.
+//! entries alone, so real etcd is measured by the very same code. Of the workspace it uses `api`, and
+//! `tls` to connect; only the verb `mvcc`, which measures the store without a server, uses the store.
 
 mod args;
 mod compare;
 mod grpc;
 mod launch;
 mod load;
+mod plot;
 mod probe;
 mod progress;
 mod report;
@@ -64,6 +65,9 @@ async fn run(command: Command) -> Result<ExitCode> {
             let worked = report.outcome.ops > 0 && report.outcome.broken().is_none();
             Ok(if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Mvcc(command) => verbs::mvcc::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Plot(args) => plot::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Page(args) => plot::page::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Idle(args) => single::idle::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Restart(args) => single::restart::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => {

@@ -46,6 +46,12 @@ pub(crate) struct FillArgs {
     /// Puts per transaction while filling.
     #[arg(long, default_value_t = 1)]
     pub(crate) txn_ops: usize,
+    /// How often every key is put.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) revisions: u64,
+    /// Have the page cache dropped before the restart.
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// Time from the first read after the restart to the reading of memory.
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     pub(crate) rest: Duration,
@@ -98,7 +104,7 @@ pub(crate) struct CompareArgs {
     /// Print the names of the workloads and what they run.
     #[arg(long)]
     pub(crate) list: bool,
-    /// Keys of the workload `restart`.
+    /// Keys of the workloads `restart...`.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) restart_keys: u64,
     /// Write all runs as JSON to this file (- for standard output instead of text).

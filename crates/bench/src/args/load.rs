@@ -1,6 +1,7 @@
 //! Options of the loads.
 
-use super::{parse_duration, parse_endpoint, parse_positive};
+use super::{User, parse_duration, parse_endpoint, parse_positive, parse_user};
+use crate::grpc::target::Endpoint;
 use crate::load::{
     pace::Limit,
     payload::{KeyPicker, KeySpace, Order, Values},
@@ -15,9 +16,12 @@ const DEFAULT_TOTAL: u64 = 10_000;
 /// What every load has.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// Server to load.
-    #[arg(long, alias = "endpoints", default_value = "127.0.0.1:2379", value_parser = parse_endpoint)]
-    pub(crate) endpoint: String,
+    /// Members to load, with commas between; connections are shared out among them.
+    #[arg(long, alias = "endpoint", value_delimiter = ',', default_value = "127.0.0.1:2379",
+        value_parser = parse_endpoint)]
+    pub(crate) endpoints: Vec<Endpoint>,
+    #[command(flatten)]
+    pub(crate) security: SecurityArgs,
     /// Connections that the clients share.
     #[arg(long, alias = "conns", default_value_t = 1)]
     pub(crate) connections: usize,
@@ -45,9 +49,49 @@ pub(crate) struct LoadArgs {
     /// Write the report as JSON to this file (- for standard output instead of text).
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// Process of the server, for its processor time, writes and memory.
+    /// Processes of the servers, with commas between, for their processor time, writes and memory:
+    /// summed up.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) server_pid: Vec<u32>,
+    /// What goes on beside the load, which is then measured twice: without it and with it.
+    #[arg(long, value_enum)]
+    pub(crate) beside: Option<Beside>,
+    /// Keys listed, and revisions compacted, by --beside.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) beside_keys: u64,
+}
+
+/// TLS and authentication.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SecurityArgs {
+    /// File with the authorities that sign server certificates [default: the system's].
     #[arg(long)]
-    pub(crate) server_pid: Option<u32>,
+    pub(crate) cacert: Option<PathBuf>,
+    /// File with the own certificate.
+    #[arg(long, requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// File with the key of the own certificate.
+    #[arg(long, requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Take any server certificate.
+    #[arg(long)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// Who the requests are made as, name:password.
+    #[arg(long, value_parser = parse_user)]
+    pub(crate) user: Option<User>,
+}
+
+/// What goes on beside a load, by a thread and connections of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Beside {
+    /// Ten clients list --beside-keys keys in a loop.
+    Lists,
+    /// --beside-keys revisions are compacted.
+    Compaction,
+    /// A snapshot is read, again and again.
+    Snapshot,
+    /// A defragmentation is asked for.
+    Defrag,
 }
 
 impl LoadArgs {
@@ -233,6 +277,62 @@ pub(crate) struct WatchArgs {
     /// Watch streams that the watchers share [default: one per connection].
     #[arg(long)]
     pub(crate) streams: Option<usize>,
+}
+
+/// Options of `watch-get`. --total and --duration count watchers.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WatchGetArgs {
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) values: ValueArgs,
+    /// Events that each watcher has to catch up on.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) events: u64,
+    /// Time between two reads.
+    #[arg(long, default_value = "20ms", value_parser = parse_duration)]
+    pub(crate) get_interval: Duration,
+}
+
+/// What a software transaction promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Isolation {
+    /// Nothing read is checked.
+    #[value(alias = "c")]
+    ReadCommitted,
+    /// What was read is still so when it commits.
+    #[value(alias = "r")]
+    RepeatableReads,
+    /// All reads are of one revision, and still so when it commits.
+    #[value(alias = "s")]
+    Serializable,
+    /// And nobody has changed what it writes.
+    #[value(alias = "ss")]
+    SerializableSnapshot,
+}
+
+/// Options of `stm`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StmArgs {
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) values: ValueArgs,
+    /// Bytes of a key.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) key_size: usize,
+    /// Keys that the transactions meet on.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) keys: u64,
+    /// Keys of a transaction.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) keys_per_txn: u64,
+    /// Share of the transactions that write.
+    #[arg(long, default_value = "0.5")]
+    pub(crate) txn_wr_ratio: f64,
+    /// What a transaction promises.
+    #[arg(long, value_enum, default_value_t = Isolation::RepeatableReads)]
+    pub(crate) isolation: Isolation,
 }
 
 /// Options of the lease verbs.

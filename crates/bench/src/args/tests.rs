@@ -30,7 +30,7 @@ fn a_put_with_everything() {
     ) else {
         panic!("a put")
     };
-    assert_eq!(args.load.endpoint, "localhost:12379");
+    assert_eq!(args.load.endpoints[0].authority, "localhost:12379");
     assert_eq!((args.load.connections, args.load.clients), (10, 100));
     assert_eq!(
         args.load.limit(),
@@ -41,7 +41,7 @@ fn a_put_with_everything() {
     assert_eq!((args.keys.key_size, args.keys.key_space_size), (32, 77));
     assert!(args.keys.sequential);
     assert_eq!(args.values.val_size, 1024);
-    assert_eq!((args.load.seed, args.load.server_pid), (9, Some(42)));
+    assert_eq!((args.load.seed, args.load.server_pid), (9, vec![42]));
 }
 
 #[test]
@@ -82,7 +82,10 @@ fn every_verb_is_named_as_typed() {
         "txn-put",
         "txn-k8s",
         "txn-mixed",
+        "range-stream",
+        "stm",
         "watch",
+        "watch-get",
         "watch-latency",
         "lease-grant",
         "lease-keepalive",
@@ -97,7 +100,9 @@ fn nonsense_is_refused() {
         "put --rate 0",
         "put --rate x",
         "put --duration 3d",
-        "put --endpoint https://a:1",
+        "put --user nobody",
+        "put --cert a",
+        "put --beside sleep",
         "put --endpoint nowhere",
         "put --sequential --random",
         "range --serializable --consistency l",
@@ -106,6 +111,17 @@ fn nonsense_is_refused() {
         let words = std::iter::once("bench").chain(line.split(' '));
         assert!(Cli::try_parse_from(words).is_err(), "{line}");
     }
+}
+
+#[test]
+fn members_tls_and_a_user() {
+    let load = verb("put --endpoints https://a:1,b:2 --cacert ca --user root:a:b --server-pid 1,2");
+    let load = load.load();
+    let places: Vec<_> = load.endpoints.iter().map(|e| (e.host.as_str(), e.port, e.tls)).collect();
+    assert_eq!(places, [("a", 1, true), ("b", 2, false)]);
+    let user = load.security.user.as_ref().expect("given");
+    assert_eq!((user.name.as_str(), user.password.as_str()), ("root", "a:b"));
+    assert_eq!(load.server_pid, [1, 2]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every run has a fresh server in a fresh folder. Rounds alternate which server goes first, so that
 //! a slow drift of the machine falls on both alike.
 
+pub(crate) mod machine;
 pub(crate) mod quiet;
 pub(crate) mod run;
 pub(crate) mod table;

@@ -3,7 +3,7 @@
 use crate::{
     args::compare::{CompareArgs, FillArgs},
     compare::{
-        quiet, table,
+        machine, quiet, table,
         workloads::{self, Kind, Workload},
     },
     launch::{Home, Ports, Program, Server},
@@ -43,6 +43,14 @@ pub(crate) struct Comparison {
     pub(crate) servers: Vec<String>,
     /// Cores of the machine.
     pub(crate) cores: usize,
+    /// The processor, the kernel and the file system of the data directories.
+    pub(crate) machine: String,
+    /// Versions of the servers, as they say themselves.
+    pub(crate) versions: Vec<String>,
+    /// Rounds of every workload.
+    pub(crate) rounds: usize,
+    /// Measured seconds of a load.
+    pub(crate) seconds: f64,
     /// All runs.
     pub(crate) runs: Vec<RunResult>,
     /// Medians over the rounds.
@@ -79,7 +87,11 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
     }
     let failed = runs.iter().any(|run| run.error.is_some());
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    let comparison = Comparison { servers: names, cores, runs, medians };
+    let versions = servers.iter().map(Program::version).collect();
+    let machine = machine::describe(&args.host.dir);
+    let (rounds, seconds) = (args.rounds, args.duration.as_secs_f64());
+    let comparison =
+        Comparison { servers: names, cores, machine, versions, rounds, seconds, runs, medians };
     emit(&comparison, &text, args.json.as_deref())?;
     Ok(!failed)
 }
@@ -126,14 +138,19 @@ async fn run_once(
         error: None,
     };
     let outcome = match &workload.kind {
-        Kind::Load(verb) => load(args, verb, server).await.map(|report| {
-            let figures = Figures::of_report(&report);
-            result.report = Some(report);
-            figures
-        }),
+        Kind::Load(verb) | Kind::Cluster(verb) => {
+            let members = if matches!(workload.kind, Kind::Cluster(_)) { 3 } else { 1 };
+            load(args, verb, server, members).await.map(|report| {
+                let figures = Figures::of_report(&report);
+                result.report = Some(report);
+                figures
+            })
+        }
         Kind::Idle => single::idle::measure(server, &args.host, REST).await,
-        Kind::Restart => {
+        Kind::Restart { revisions, cold } => {
             let fill = FillArgs {
+                revisions: *revisions,
+                cold: *cold,
                 keys: args.restart_keys,
                 val_size: RESTART_VALUE_BYTES,
                 txn_ops: 1,
@@ -152,15 +169,26 @@ async fn run_once(
     result
 }
 
-/// One load on a fresh server.
-async fn load(args: &CompareArgs, verb: &crate::args::Verb, program: &Program) -> Result<Report> {
-    let home = Home::create(&args.host)?;
-    let mut server = Server::start(program, &home, Ports::free()?)?;
-    server.ready(&home).await?;
+/// One load on a fresh server, or on a fresh cluster.
+async fn load(
+    args: &CompareArgs,
+    verb: &crate::args::Verb,
+    program: &Program,
+    members: usize,
+) -> Result<Report> {
+    let ports = (0..members).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;
+    let mut servers = Vec::new();
+    for index in 0..members {
+        let home = Home::create(&args.host)?;
+        servers.push((Server::start_member(program, &home, &ports, index)?, home));
+    }
+    for (server, home) in &mut servers {
+        server.ready(home).await?;
+    }
     let mut verb = verb.clone();
     let load = verb.load_mut();
-    load.endpoint = server.endpoint().to_owned();
-    load.server_pid = Some(server.pid());
+    load.endpoints = servers.iter().map(|(server, _)| server.endpoint().clone()).collect();
+    load.server_pid = servers.iter().map(|(server, _)| server.pid()).collect();
     load.warmup = args.warmup;
     if load.total.is_none() && load.duration.is_none() {
         load.duration = Some(args.duration);
@@ -169,7 +197,9 @@ async fn load(args: &CompareArgs, verb: &crate::args::Verb, program: &Program) -
     if let Some(error) = report.outcome.broken() {
         bail!("{} x {}: {}", error.count, error.code, error.text);
     }
-    server.stop().await?;
+    for (server, _home) in servers {
+        server.stop().await?;
+    }
     Ok(report)
 }
 

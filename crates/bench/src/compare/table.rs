@@ -51,7 +51,7 @@ impl Cell {
     }
 
     /// How far the rounds lie apart, as a share of the median.
-    fn spread(self) -> f64 {
+    pub(crate) fn spread(self) -> f64 {
         if self.median == 0.0 { 0.0 } else { (self.max - self.min) / self.median.abs() }
     }
 }

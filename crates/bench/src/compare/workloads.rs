@@ -21,12 +21,21 @@ pub(crate) enum Kind {
     /// A server at rest.
     Idle,
     /// A kill and a restart.
-    Restart,
+    Restart {
+        /// How often every key was put.
+        revisions: u64,
+        /// Whether the page cache is cold.
+        cold: bool,
+    },
+    /// A load on three members.
+    Cluster(Box<Verb>),
 }
 
 /// Names and command lines of the loads. Numbers of clients and connections of `put` are those of
 /// etcd's own published benchmarks.
 const LOADS: &[(&str, &str)] = &[
+    ("put-10", "put --clients 10 --connections 10 --val-size 256"),
+    ("put-300", "put --clients 300 --connections 30 --val-size 256"),
     ("put-1", "put --clients 1 --connections 1 --val-size 256"),
     ("put-100", "put --clients 100 --connections 10 --val-size 256"),
     ("put-1000", "put --clients 1000 --connections 100 --val-size 256"),
@@ -47,26 +56,73 @@ const LOADS: &[(&str, &str)] = &[
          --connections 2",
     ),
     (
+        "list-10k",
+        "range --fill --key-space-size 10000 --val-size 1024 --span 10000 --clients 1 \
+         --connections 1",
+    ),
+    (
+        "list-10k-16",
+        "range --fill --key-space-size 10000 --val-size 1024 --span 10000 --clients 16 \
+         --connections 16",
+    ),
+    (
+        "range-stream-10k",
+        "range-stream --fill --key-space-size 10000 --val-size 1024 --span 10000 --clients 1 \
+         --connections 1",
+    ),
+    (
+        "put-while-lists",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside lists",
+    ),
+    (
+        "put-while-compaction",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside compaction \
+         --beside-keys 1000000",
+    ),
+    (
+        "put-while-snapshot",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside snapshot \
+         --beside-keys 500000",
+    ),
+    (
+        "put-while-defrag",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside defrag \
+         --beside-keys 500000",
+    ),
+    (
         "txn-k8s",
         "txn-k8s --key-prefix /registry/pods/default/ --key-size 48 --key-space-size 10000 \
          --val-size 1024 --clients 100 --connections 10",
     ),
     ("txn-mixed", "txn-mixed --fill --key-space-size 10000 --clients 100 --connections 10"),
+    ("stm", "stm --clients 100 --connections 10"),
+    ("watch-get", "watch-get --clients 100 --connections 10 --events 100"),
     ("watch-1000", "watch --watchers 1000 --connections 10"),
     ("watch-latency", "watch-latency --watchers 1000 --connections 10 --clients 100 --rate 1000"),
     ("lease-grant", "lease-grant --clients 100 --connections 10"),
+    ("keepalive-100", "lease-keepalive --clients 100 --connections 10"),
     ("keepalive", "lease-keepalive --clients 1000 --connections 10"),
 ];
 
 /// Names of the workloads that are no loads.
 const IDLE: &str = "idle";
 const RESTART: &str = "restart";
+const RESTARTS: [(&str, &str); 4] = [
+    (RESTART, "restart"),
+    ("restart-2rev", "restart --revisions 2"),
+    ("restart-cold", "restart --cold"),
+    ("restart-2rev-cold", "restart --revisions 2 --cold"),
+];
+/// Loads on three members, as their command lines.
+const CLUSTERS: [(&str, &str); 1] =
+    [("cluster-put-1000", "cluster put --clients 1000 --connections 99 --val-size 256")];
 
 /// All workloads with the command lines they stand for.
 pub(crate) fn list() -> Vec<(&'static str, &'static str)> {
     let mut all = vec![(IDLE, "idle")];
     all.extend(LOADS);
-    all.push((RESTART, "restart"));
+    all.extend(CLUSTERS);
+    all.extend(RESTARTS);
     all
 }
 
@@ -96,14 +152,21 @@ pub(crate) fn select(names: &[String], own: &[String]) -> Result<Vec<Workload>> 
 fn workload(name: &str, line: &str) -> Result<Workload> {
     let kind = match line {
         "idle" => Kind::Idle,
-        "restart" => Kind::Restart,
+        line if line.starts_with(RESTART) => Kind::Restart {
+            revisions: if line.contains("--revisions 2") { 2 } else { 1 },
+            cold: line.contains("--cold"),
+        },
         line => {
+            let (line, cluster) = match line.strip_prefix("cluster ") {
+                Some(line) => (line, true),
+                None => (line, false),
+            };
             let words = std::iter::once("bench").chain(line.split_whitespace());
             let cli = Cli::try_parse_from(words).with_context(|| format!("workload {name:?}"))?;
             let Command::Verb(verb) = cli.command else {
                 bail!("workload {name:?}: {line:?} is no load");
             };
-            Kind::Load(Box::new(verb))
+            if cluster { Kind::Cluster(Box::new(verb)) } else { Kind::Load(Box::new(verb)) }
         }
     };
     Ok(Workload { name: name.to_owned(), kind })

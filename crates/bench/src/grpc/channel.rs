@@ -5,6 +5,7 @@ use crate::grpc::{
     method::{Heads, Method},
     socket::Socket,
     status::{self, Failure},
+    target::Target,
 };
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,14 +55,18 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Connects to `authority` (`host:port`). Must be called within a `LocalSet`.
-    pub(crate) async fn connect(authority: &str) -> Result<Self> {
-        let heads = Heads::new(authority).with_context(|| format!("endpoint {authority:?}"))?;
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(authority))
+    /// Connects to a member. Must be called within a `LocalSet`.
+    pub(crate) async fn connect(target: &Target) -> Result<Self> {
+        let (endpoint, scheme) = (&target.endpoint, target.scheme());
+        let authority = &endpoint.authority;
+        let name = if endpoint.tls { "https" } else { "http" };
+        let heads = Heads::new(name, authority, target.token.as_ref())
+            .with_context(|| format!("endpoint {authority:?}"))?;
+        let connected = target.connector.connect(scheme, &endpoint.host, endpoint.port);
+        let stream = timeout(CONNECT_TIMEOUT, connected)
             .await
             .with_context(|| format!("connect to {authority} within {CONNECT_TIMEOUT:?}"))?
             .with_context(|| format!("connect to {authority}"))?;
-        stream.set_nodelay(true).context("set TCP_NODELAY")?;
         let (socket, outgoing) = Socket::new(stream);
         // The preface that h2 wrote waits in the buffer until the task below flushes it.
         let (sender, mut connection) = h2::client::Builder::new()

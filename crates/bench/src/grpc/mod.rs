@@ -9,6 +9,7 @@ pub(crate) mod method;
 pub(crate) mod socket;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod target;
 
 #[cfg(test)]
 mod tests;

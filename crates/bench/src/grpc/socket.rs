@@ -16,21 +16,15 @@ use std::{
     rc::Rc,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A buffer longer than this is sent before more is taken.
 const OUTGOING_MAX_BYTES: usize = 256 * 1024;
 
-/// What waits to be sent on one connection.
+/// A connection and what waits to be sent on it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    half: OwnedWriteHalf,
+    stream: tls::Stream,
     buffer: BytesMut,
 }
 
@@ -38,40 +32,39 @@ impl Outgoing {
     /// Hands the buffer to the kernel; pending when the kernel takes no more for now.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.buffer.is_empty() {
-            let sent = ready!(Pin::new(&mut self.half).poll_write(cx, &self.buffer))?;
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.buffer))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.buffer.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        // TLS keeps records of its own.
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
 
 /// The stream as `h2` sees it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    half: OwnedReadHalf,
     outgoing: Rc<RefCell<Outgoing>>,
 }
 
 impl Socket {
     /// Wraps `stream`; the second part is for the task that flushes.
-    pub(crate) fn new(stream: TcpStream) -> (Self, Rc<RefCell<Outgoing>>) {
-        let (read, write) = stream.into_split();
-        let outgoing = Outgoing { half: write, buffer: BytesMut::with_capacity(64 * 1024) };
+    pub(crate) fn new(stream: tls::Stream) -> (Self, Rc<RefCell<Outgoing>>) {
+        let outgoing = Outgoing { stream, buffer: BytesMut::with_capacity(64 * 1024) };
         let outgoing = Rc::new(RefCell::new(outgoing));
-        (Self { half: read, outgoing: Rc::clone(&outgoing) }, outgoing)
+        (Self { outgoing: Rc::clone(&outgoing) }, outgoing)
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.half).poll_read(cx, buf)
+        Pin::new(&mut self.outgoing.borrow_mut().stream).poll_read(cx, buf)
     }
 }
 
@@ -96,6 +89,6 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outgoing = self.outgoing.borrow_mut();
         ready!(outgoing.poll_flush(cx))?;
-        Pin::new(&mut outgoing.half).poll_shutdown(cx)
+        Pin::new(&mut outgoing.stream).poll_shutdown(cx)
     }
 }

@@ -6,6 +6,7 @@ use crate::{
         method::Method,
         status::Failure,
         stream,
+        target::Target,
     },
     runtime::block_on,
 };
@@ -20,6 +21,10 @@ struct Script {
     chunks: Vec<Vec<u8>>,
     status: &'static str,
     text: &'static str,
+}
+
+fn target(endpoint: &str) -> Target {
+    Target::plain(crate::args::parse_endpoint(endpoint).expect("host:port"))
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -64,7 +69,7 @@ async fn answer(script: Script, mut respond: h2::server::SendResponse<Bytes>) {
 fn call(script: Script, keep: Keep) -> Result<(usize, Bytes), Failure> {
     block_on(async {
         let endpoint = serve(script).await;
-        let mut channel = Channel::connect(&endpoint).await.expect("connects");
+        let mut channel = Channel::connect(&target(&endpoint)).await.expect("connects");
         let answer = channel.unary(Method::Put, framed(b"ask").into(), keep).await?;
         Ok((answer.bytes, answer.message))
     })
@@ -105,7 +110,7 @@ fn a_stream_gives_its_messages_and_then_its_end() {
         let both = [framed(b"one"), framed(b"two")].concat();
         let chunks = vec![both[..4].to_vec(), both[4..].to_vec()];
         let endpoint = serve(Script { chunks, status: "0", text: "" }).await;
-        let mut channel = Channel::connect(&endpoint).await.expect("connects");
+        let mut channel = Channel::connect(&target(&endpoint)).await.expect("connects");
         let (mut sender, mut receiver) =
             stream::open(&mut channel, Method::Watch).await.expect("opens");
         sender.send(framed(b"ask").into()).expect("open");
@@ -124,7 +129,7 @@ fn nobody_listening_is_an_error() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
         let endpoint = listener.local_addr().expect("bound").to_string();
         drop(listener);
-        Channel::connect(&endpoint).await.map(|_| ())
+        Channel::connect(&target(&endpoint)).await.map(|_| ())
     });
     assert!(outcome.expect("runtime").is_err());
 }

@@ -78,6 +78,21 @@ pub(crate) struct Summary {
     pub(crate) max_us: f64,
 }
 
+/// One second of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    /// The second, from 0.
+    pub(crate) at: u64,
+    /// Operations that ended in it.
+    pub(crate) ops: u64,
+    /// Their median, microseconds.
+    pub(crate) p50_us: f64,
+    /// 99% of them are not above.
+    pub(crate) p99_us: f64,
+    /// The largest.
+    pub(crate) max_us: f64,
+}
+
 /// Errors of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorCount {
@@ -98,7 +113,9 @@ pub(crate) struct Recorder {
     series: BTreeMap<&'static str, Latencies>,
     counters: BTreeMap<&'static str, u64>,
     errors: BTreeMap<Failure, u64>,
-    per_second: Vec<u64>,
+    /// The second under way, and those that are over.
+    present: (u64, Latencies),
+    seconds: Vec<Second>,
     answer_bytes: u64,
     finished: u64,
 }
@@ -113,7 +130,8 @@ impl Recorder {
             series: BTreeMap::new(),
             counters: BTreeMap::new(),
             errors: BTreeMap::new(),
-            per_second: Vec::new(),
+            present: (0, Latencies::new()),
+            seconds: Vec::new(),
             answer_bytes: 0,
             finished: 0,
         }
@@ -121,15 +139,31 @@ impl Recorder {
 
     /// An operation meant to start at `start` was done at `now`.
     pub(crate) fn done(&mut self, start: Instant, now: Instant, answer_bytes: usize) {
-        self.latencies.record(now.saturating_duration_since(start));
-        let second = now.saturating_duration_since(self.begun).as_secs() as usize;
-        if self.per_second.len() <= second {
-            self.per_second.resize(second + 1, 0);
+        let latency = now.saturating_duration_since(start);
+        self.latencies.record(latency);
+        let second = now.saturating_duration_since(self.begun).as_secs();
+        if second != self.present.0 {
+            self.seconds.extend(self.present_second());
+            self.present.0 = second;
+            self.present.1.0.reset();
         }
-        self.per_second[second] += 1;
+        self.present.1.record(latency);
         self.answer_bytes += answer_bytes as u64;
         self.finished += 1;
         self.last = now;
+    }
+
+    /// What there is of the second under way, if anything.
+    fn present_second(&self) -> Option<Second> {
+        let (at, latencies) = &self.present;
+        let summary = latencies.summary();
+        (summary.count > 0).then_some(Second {
+            at: *at,
+            ops: summary.count,
+            p50_us: summary.p50_us,
+            p99_us: summary.p99_us,
+            max_us: summary.max_us,
+        })
     }
 
     /// An operation failed.
@@ -187,7 +221,7 @@ impl Recorder {
             series: self.series.iter().map(|(k, v)| ((*k).to_owned(), v.summary())).collect(),
             counters: self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
             errors: errors.collect(),
-            per_second: self.per_second.clone(),
+            seconds_of: self.seconds.iter().copied().chain(self.present_second()).collect(),
         }
     }
 }
@@ -224,8 +258,8 @@ pub(crate) struct Outcome {
     pub(crate) counters: BTreeMap<String, u64>,
     /// Operations that failed, by kind.
     pub(crate) errors: Vec<ErrorCount>,
-    /// Operations done in each second.
-    pub(crate) per_second: Vec<u64>,
+    /// The seconds in which an operation ended.
+    pub(crate) seconds_of: Vec<Second>,
 }
 
 #[cfg(test)]
@@ -274,7 +308,8 @@ mod tests {
 
         let outcome = recorder.outcome();
         assert_eq!(outcome.ops, 3);
-        assert_eq!(outcome.per_second, [2, 0, 1]);
+        let seconds: Vec<_> = outcome.seconds_of.iter().map(|s| (s.at, s.ops)).collect();
+        assert_eq!(seconds, [(0, 2), (2, 1)]);
         assert_eq!(outcome.answer_bytes_per_op, 30.0);
         assert_eq!(outcome.series["put"].count, 1);
         assert_eq!(outcome.counters["conflicts"], 2);

@@ -16,10 +16,11 @@ use std::time::Duration;
 /// Where the figures of a server come from.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    /// Its process, when it runs on this machine.
-    pub(crate) pid: Option<u32>,
-    /// `host:port` of its `/metrics`.
-    pub(crate) authority: String,
+    /// Its process, when it runs on this machine; of a cluster, those of its members: their figures
+    /// are summed up.
+    pub(crate) pids: Vec<u32>,
+    /// `host:port` of its `/metrics`, when that is plain HTTP. Of a cluster the first member's.
+    pub(crate) authority: Option<String>,
 }
 
 /// One reading.
@@ -29,34 +30,51 @@ pub(crate) struct Reading {
     client_cpu: Option<CpuTime>,
     machine: Option<MachineTime>,
     write_bytes: Option<u64>,
+    memory: Option<Memory>,
     metrics: Option<metrics::DiskMetrics>,
 }
 
 impl Probe {
-    /// Reads before a load.
+    /// Reads before a load. The peak of memory counts from here.
     pub(crate) async fn before(&self) -> Reading {
-        let metrics = metrics::scrape(&self.authority).await.ok();
+        let metrics = self.scrape().await;
+        for pid in &self.pids {
+            // Without the rights, the peak is that since the start.
+            let _allowed = procfs::reset_peak(*pid);
+        }
         Reading { metrics, ..self.processes() }
     }
 
     /// Reads after a load.
     pub(crate) async fn after(&self) -> Reading {
         let reading = self.processes();
-        let metrics = metrics::scrape(&self.authority).await.ok();
+        let metrics = self.scrape().await;
         Reading { metrics, ..reading }
     }
 
     /// Memory of the server now.
     pub(crate) fn memory(&self) -> Option<Memory> {
-        self.pid.and_then(procfs::memory)
+        self.sum(procfs::memory)
+    }
+
+    async fn scrape(&self) -> Option<metrics::DiskMetrics> {
+        metrics::scrape(self.authority.as_deref()?).await.ok()
+    }
+
+    /// A figure of all processes; `None` unless every one has it.
+    fn sum<T: std::ops::Add<Output = T>>(&self, of: impl Fn(u32) -> Option<T>) -> Option<T> {
+        let mut figures = self.pids.iter().map(|pid| of(*pid));
+        let first = figures.next()??;
+        figures.try_fold(first, |sum, next| Some(sum + next?))
     }
 
     fn processes(&self) -> Reading {
         Reading {
-            server_cpu: self.pid.and_then(procfs::cpu_time),
+            server_cpu: self.sum(|pid| procfs::cpu_time(pid).map(|time| time.0)).map(CpuTime),
+            memory: self.memory(),
             client_cpu: procfs::cpu_time(std::process::id()),
             machine: procfs::machine_time(),
-            write_bytes: self.pid.and_then(procfs::write_bytes),
+            write_bytes: self.sum(procfs::write_bytes),
             metrics: None,
         }
     }
@@ -85,6 +103,8 @@ pub(crate) struct Costs {
     pub(crate) backend_commits: Option<f64>,
     /// Memory of the server after the load.
     pub(crate) memory: Option<Memory>,
+    /// How far its peak during the load was above what it had before, KiB.
+    pub(crate) peak_rise_kib: Option<u64>,
 }
 
 /// The costs of `ops` operations between two readings that lie `elapsed` apart.
@@ -117,6 +137,10 @@ pub(crate) fn costs(
             .map(|d| ratio(d.wal_sync_seconds * 1e3, d.wal_syncs)),
         backend_commits: disk.map(|d| d.backend_commits),
         memory,
+        peak_rise_kib: before
+            .memory
+            .zip(memory)
+            .map(|(a, b)| b.peak_rss_kib.saturating_sub(a.rss_kib)),
     }
 }
 
@@ -131,6 +155,7 @@ mod tests {
             client_cpu: Some(CpuTime(Duration::from_millis(client))),
             machine: Some(MachineTime { busy: Duration::from_millis(busy) }),
             write_bytes: Some(written),
+            memory: None,
             metrics: Some(DiskMetrics {
                 wal_syncs: syncs,
                 wal_sync_seconds: syncs / 1000.0,
@@ -171,6 +196,7 @@ mod tests {
             client_cpu: None,
             machine: None,
             write_bytes: None,
+            memory: None,
             metrics: None,
         };
         let costs = costs(&none, &none, 10, Duration::from_secs(1), None);

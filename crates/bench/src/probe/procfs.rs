@@ -39,6 +39,18 @@ pub(crate) struct Memory {
     pub(crate) rss_anon_kib: u64,
 }
 
+impl std::ops::Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            peak_rss_kib: self.peak_rss_kib + other.peak_rss_kib,
+            rss_kib: self.rss_kib + other.rss_kib,
+            rss_anon_kib: self.rss_anon_kib + other.rss_anon_kib,
+        }
+    }
+}
+
 /// Processor time of process `pid`.
 pub(crate) fn cpu_time(pid: u32) -> Option<CpuTime> {
     parse_cpu_ticks(&read(pid, "stat")?).map(|ticks| CpuTime(of_ticks(ticks)))
@@ -52,6 +64,11 @@ pub(crate) fn write_bytes(pid: u32) -> Option<u64> {
 /// Memory of process `pid`.
 pub(crate) fn memory(pid: u32) -> Option<Memory> {
     parse_memory(&read(pid, "status")?)
+}
+
+/// Makes the largest resident set of process `pid` count from now on; needs the rights of its owner.
+pub(crate) fn reset_peak(pid: u32) -> bool {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
 /// Processor time of the machine.

@@ -47,7 +47,7 @@ impl Figures {
     pub(crate) fn push_memory(&mut self, memory: &Memory) {
         let mib = |kib: u64| kib as f64 / 1024.0;
         self.push("RSS, MiB", mib(memory.rss_kib), Better::Lower);
-        self.push("RSS anonymous, MiB", mib(memory.rss_anon_kib), Better::Lower);
+        self.push("private memory, MiB", mib(memory.rss_anon_kib), Better::Lower);
         self.push("RSS peak, MiB", mib(memory.peak_rss_kib), Better::Lower);
     }
 
@@ -75,7 +75,7 @@ impl Figures {
             ("generator CPU, ms/1000 ops", costs.client_cpu_ms_per_1000_ops, Better::Neither),
             ("other cores (noise)", costs.other_cores, Better::Neither),
             ("written, B/op", costs.write_bytes_per_op, Better::Lower),
-            ("ops per log sync", costs.ops_per_wal_sync, Better::Neither),
+            ("writes per fdatasync", costs.ops_per_wal_sync, Better::Neither),
             ("log sync, ms", costs.wal_sync_ms, Better::Neither),
         ];
         for (name, value, better) in known {
@@ -84,6 +84,8 @@ impl Figures {
         if let Some(memory) = &costs.memory {
             figures.push_memory(memory);
         }
+        let rise = costs.peak_rise_kib.map(|kib| kib as f64 / 1024.0);
+        figures.push_known("peak above start, MiB", rise, Better::Lower);
         let errors: u64 = outcome.errors.iter().map(|error| error.count).sum();
         figures.push("errors", errors as f64, Better::Lower);
         figures

@@ -2,8 +2,10 @@
 
 use crate::{
     args::compare::{FillArgs, HostArgs, RestartArgs},
+    grpc::{channel::Keep, frame, method::Method, target::Target},
     launch::{Home, Ports, Program, Server},
     load::{
+        fleet::Fleet,
         payload::{KeySpace, Values},
         unary::UnaryLoad,
     },
@@ -15,6 +17,8 @@ use crate::{
     verbs::{self, Filling},
 };
 use anyhow::{Context as _, Result, ensure};
+use api::etcdserverpb::RangeRequest;
+use bytes::BytesMut;
 use std::time::{Duration, Instant};
 
 /// Bytes of a key.
@@ -23,6 +27,8 @@ const KEY_BYTES: usize = 16;
 const FILL_CLIENTS: usize = 256;
 /// Connections they share.
 const FILL_CONNECTIONS: usize = 8;
+/// Keys of one answer when all are listed.
+const LISTED_AT_ONCE: u64 = 10_000;
 /// How long a fill may stand still.
 const FILL_STALL: Duration = Duration::from_secs(30);
 
@@ -44,11 +50,17 @@ pub(crate) async fn measure(
     let mut server = Server::start(program, &home, ports)?;
     server.ready(&home).await?;
     let begun = Instant::now();
-    put_all(server.endpoint(), fill).await?;
+    let targets = [Target::plain(server.endpoint().clone())];
+    for _ in 0..fill.revisions {
+        put_all(&targets, fill).await?;
+    }
     let fill_seconds = begun.elapsed().as_secs_f64();
     let full = procfs::memory(server.pid()).context("read the server's memory")?;
     server.kill()?;
     let disk = home.data_bytes()?;
+    if fill.cold {
+        home.drop_cached()?;
+    }
 
     let mut server = Server::start(program, &home, ports)?;
     let restarted = server.ready(&home).await?;
@@ -56,24 +68,52 @@ pub(crate) async fn measure(
     let at_read = procfs::memory(server.pid()).context("read its memory")?;
     tokio::time::sleep(fill.rest).await;
     let rested = procfs::memory(server.pid()).context("read its memory")?;
+    list_all(&targets, fill).await?;
+    let listed = procfs::memory(server.pid()).context("read its memory")?;
     server.stop().await?;
 
     let mut figures = Figures::default();
-    let payload = fill.keys as f64 * (fill.val_size + KEY_BYTES) as f64;
+    let payload = (fill.keys * fill.revisions) as f64 * (fill.val_size + KEY_BYTES) as f64;
     figures.push("restart to read, ms", restarted.as_secs_f64() * 1e3, Better::Lower);
     figures.push("CPU until read, ms", cpu.0.as_secs_f64() * 1e3, Better::Lower);
     figures.push("RSS at first read, MiB", at_read.rss_kib as f64 / 1024.0, Better::Lower);
     figures.push_memory(&rested);
+    let private = listed.rss_anon_kib as f64 / 1024.0;
+    figures.push("private after a list, MiB", private, Better::Lower);
+    figures.push("RSS after a list, MiB", listed.rss_kib as f64 / 1024.0, Better::Lower);
     figures.push("RSS peak before kill, MiB", full.peak_rss_kib as f64 / 1024.0, Better::Lower);
-    figures.push("fill, keys/s", fill.keys as f64 / fill_seconds, Better::Higher);
+    figures.push(
+        "fill, keys/s",
+        (fill.keys * fill.revisions) as f64 / fill_seconds,
+        Better::Higher,
+    );
     figures.push("disk bytes per payload byte", disk as f64 / payload, Better::Lower);
     Ok(figures)
 }
 
-async fn put_all(endpoint: &str, fill: &FillArgs) -> Result<()> {
+/// Reads every key once, in answers of some thousand keys.
+async fn list_all(targets: &[Target], fill: &FillArgs) -> Result<()> {
+    let space = KeySpace::new("", KEY_BYTES, fill.keys)?;
+    let fleet = Fleet::connect(targets, 1).await?;
+    let mut channel = fleet.channel(0);
+    for from in (0..fill.keys).step_by(LISTED_AT_ONCE as usize) {
+        let range = RangeRequest {
+            key: space.key(from),
+            range_end: space.key(fill.keys.min(from + LISTED_AT_ONCE)),
+            ..RangeRequest::default()
+        };
+        let mut message = BytesMut::new();
+        frame::encode(&range, &mut message);
+        let listed = channel.unary(Method::Range, message.freeze(), Keep::Nothing).await;
+        listed.context("list the keys")?;
+    }
+    Ok(())
+}
+
+async fn put_all(targets: &[Target], fill: &FillArgs) -> Result<()> {
     ensure!(fill.keys > 0, "--keys must be above zero");
     ensure!(fill.txn_ops > 0, "--txn-ops must be above zero");
-    let filling = Filling { endpoint, connections: FILL_CONNECTIONS, stall: FILL_STALL };
+    let filling = Filling { targets, connections: FILL_CONNECTIONS, stall: FILL_STALL };
     let space = KeySpace::new("", KEY_BYTES, fill.keys)?;
     let values = Values::new(fill.val_size, 1);
     let ops = fill.txn_ops as u64;

@@ -1,15 +1,23 @@
 //! The loads, one file per family, and the one way they are all measured.
 
+pub(crate) mod beside;
 pub(crate) mod lease;
+pub(crate) mod mvcc;
 pub(crate) mod put;
 pub(crate) mod range;
+pub(crate) mod stm;
 pub(crate) mod txn;
 pub(crate) mod watch;
+pub(crate) mod watch_get;
 
 use crate::{
     args::{
         Verb,
         load::{KeyArgs, LoadArgs, ValueArgs},
+    },
+    grpc::{
+        method::Method,
+        target::{self, Target},
     },
     load::{
         fleet::Fleet,
@@ -35,7 +43,14 @@ pub(crate) async fn run(verb: &Verb) -> Result<Report> {
     match verb {
         Verb::Put(args) => measure(name, load, unary(put::Puts::new(args)?, load)).await,
         Verb::Range(args) => {
-            let ranges = range::Ranges::new(args)?;
+            let ranges = range::Ranges::new(args, Method::Range)?;
+            if args.fill {
+                fill(load, filling(load, &args.keys, &args.values)?).await?;
+            }
+            measure(name, load, unary(ranges, load)).await
+        }
+        Verb::RangeStream(args) => {
+            let ranges = range::Ranges::new(args, Method::RangeStream)?;
             if args.fill {
                 fill(load, filling(load, &args.keys, &args.values)?).await?;
             }
@@ -56,6 +71,8 @@ pub(crate) async fn run(verb: &Verb) -> Result<Report> {
         Verb::WatchLatency(args) => {
             measure(name, load, watch::WatchLoad::new(args, watch::Spread::OwnKeys)?).await
         }
+        Verb::WatchGet(args) => measure(name, load, watch_get::CatchUps::new(args)?).await,
+        Verb::Stm(args) => measure(name, load, stm::StmLoad::new(args)?).await,
         Verb::LeaseGrant(args) => measure(name, load, unary(lease::Grants::new(args), load)).await,
         Verb::LeaseKeepalive(args) => measure(name, load, lease::KeepAliveLoad::new(args)).await,
     }
@@ -67,31 +84,61 @@ fn unary<R: crate::load::unary::Requests + 'static>(requests: R, load: &LoadArgs
 
 /// Connects, prepares, warms up, measures.
 async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Report> {
-    let fleet = Fleet::connect(&args.endpoint, args.connections).await?;
+    let targets = target::open(&args.endpoints, &args.security).await?;
+    let fleet = Fleet::connect(&targets, args.connections).await?;
     load.prepare(&fleet, args.stall_timeout).await.with_context(|| format!("prepare {name}"))?;
     if !args.warmup.is_zero() {
         let limit = Limit::of_duration(args.warmup);
         let run = Run::new(Pacer::begin(limit, args.rate)?);
         drive(&mut load, &fleet, &run, args.stall(), Progress::new("warm-up")).await;
     }
-    let probe = Probe { pid: args.server_pid, authority: args.endpoint.clone() };
+    let disturbance = match args.beside {
+        None => None,
+        Some(kind) => Some(beside::Disturbance::prepare(kind, args.beside_keys, &targets).await?),
+    };
+    let quiet = match &disturbance {
+        None => None,
+        Some(_) => {
+            let run = Run::new(Pacer::begin(args.limit(), args.rate)?);
+            drive(&mut load, &fleet, &run, args.stall(), Progress::new("quiet")).await;
+            let latency = run.recorder.borrow().latencies().summary();
+            Some(latency)
+        }
+    };
+    let first = args.endpoints.first().filter(|first| !first.tls);
+    let probe = Probe {
+        pids: args.server_pid.clone(),
+        authority: first.map(|first| first.authority.clone()),
+    };
     let before = probe.before().await;
     let begun = Instant::now();
     let run = Run::new(Pacer::begin(args.limit(), args.rate)?);
+    let disturbing = disturbance.map(beside::Disturbance::begin).transpose()?;
     drive(&mut load, &fleet, &run, args.stall(), Progress::new(name)).await;
     let elapsed = begun.elapsed();
     let after = probe.after().await;
-    let outcome = run.recorder.borrow().outcome();
+    let mut outcome = run.recorder.borrow().outcome();
+    if let Some(quiet) = quiet {
+        outcome.series.insert("quiet".to_owned(), quiet);
+    }
+    if let Some(disturbing) = disturbing {
+        let done = disturbing.end().context("what goes on beside the load")?;
+        outcome.counters.insert("beside".to_owned(), done);
+    }
     let costs = costs(&before, &after, outcome.ops, elapsed, probe.memory());
     Ok(Report {
         verb: name.to_owned(),
-        endpoint: args.endpoint.clone(),
+        endpoint: names(&args.endpoints),
         clients: args.clients,
         connections: fleet.len(),
         rate: args.rate,
         outcome,
         costs,
     })
+}
+
+fn names(endpoints: &[target::Endpoint]) -> String {
+    endpoints.iter().map(|endpoint| endpoint.authority.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// Puts that visit every key of a command line's key space.
@@ -102,19 +149,17 @@ fn filling(load: &LoadArgs, keys: &KeyArgs, values: &ValueArgs) -> Result<put::P
 /// Puts every key of a key space once; an error is fatal.
 async fn fill(args: &LoadArgs, puts: put::Puts) -> Result<()> {
     let total = puts.len();
-    let filling = Filling {
-        endpoint: &args.endpoint,
-        connections: args.connections,
-        stall: args.stall_timeout,
-    };
+    let targets = target::open(&args.endpoints, &args.security).await?;
+    let filling =
+        Filling { targets: &targets, connections: args.connections, stall: args.stall_timeout };
     filling.run(UnaryLoad::new(puts, FILL_CLIENTS), total).await
 }
 
 /// Where and how a server is filled before it is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Filling<'a> {
     /// The server.
-    pub(crate) endpoint: &'a str,
+    pub(crate) targets: &'a [Target],
     /// Connections.
     pub(crate) connections: usize,
     /// How long nothing may finish.
@@ -125,7 +170,7 @@ impl Filling<'_> {
     /// Runs `total` requests of `load`; an error is fatal.
     pub(crate) async fn run(self, mut load: impl Load, total: u64) -> Result<()> {
         ensure!(total > 0, "nothing to fill");
-        let fleet = Fleet::connect(self.endpoint, self.connections).await?;
+        let fleet = Fleet::connect(self.targets, self.connections).await?;
         let run = Run::new(Pacer::begin(Limit::of_total(total), None)?);
         drive(&mut load, &fleet, &run, self.stall, Progress::new("fill")).await;
         let outcome = run.recorder.borrow().outcome();

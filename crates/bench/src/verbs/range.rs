@@ -18,17 +18,19 @@ pub(crate) struct Ranges {
     space: KeySpace,
     picker: KeyPicker,
     span: u64,
+    method: Method,
     template: RangeRequest,
 }
 
 impl Ranges {
     /// The reads of a command line.
-    pub(crate) fn new(args: &RangeArgs) -> Result<Self> {
+    pub(crate) fn new(args: &RangeArgs, method: Method) -> Result<Self> {
         ensure!(args.span > 0, "--span must be above zero");
         Ok(Self {
             space: args.keys.space()?,
             picker: args.keys.picker(args.load.seed),
             span: args.span,
+            method,
             template: RangeRequest {
                 limit: args.limit,
                 serializable: args.is_serializable(),
@@ -56,7 +58,7 @@ impl Requests for Ranges {
         let ticket = self.picker.pick();
         let (key, range_end) = bounds(&self.space, ticket, self.span);
         frame::encode(&RangeRequest { key, range_end, ..self.template.clone() }, message);
-        Call { method: Method::Range, ticket }
+        Call { method: self.method, ticket }
     }
 }
 
