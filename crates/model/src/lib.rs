@@ -8,8 +8,9 @@
 //! Time is what the caller says it is, in milliseconds. Members, raft and disks do not exist here:
 //! the model is what a client may believe of the cluster as a whole.
 //!
-//! Source: spec `grpc.md` sections 4 (keys), 5 (watch), 6 (leases).
+//! Source: spec `grpc.md` sections 4 (keys), 5 (watch), 6 (leases), 9 (users and roles).
 
+mod auth;
 mod keyspace;
 mod lease;
 mod txn;
@@ -24,6 +25,7 @@ use api::{
     },
 };
 
+pub use auth::{Auth, Who};
 pub use keyspace::{Change, Keyspace};
 pub use lease::Leases;
 pub use watch::{Watched, expected_events};
@@ -33,6 +35,7 @@ pub use watch::{Watched, expected_events};
 pub struct Model {
     keys: Keyspace,
     leases: Leases,
+    auth: Auth,
 }
 
 /// What a request is answered with. Headers carry the revision only.
@@ -48,6 +51,8 @@ pub enum Answer {
     LeaseGrant(LeaseGrantResponse),
     /// The revision after the revoke.
     LeaseRevoke(i64),
+    /// Users, roles or permissions changed: the revision of the keys.
+    AuthChange(i64),
     /// The request is none that the model knows.
     Nothing,
 }
@@ -61,7 +66,10 @@ impl Model {
     /// Carries out one request, as the whole of what it does or, with an error, not at all.
     /// `now_ms` is when it takes effect.
     pub fn apply(&mut self, request: &InternalRaftRequest, now_ms: u64) -> Result<Answer, Error> {
-        if let Some(range) = &request.range {
+        self.auth.admit(&who(request), request, &self.keys)?;
+        if auth::is_change(request) {
+            self.auth.change(request).map(|()| Answer::AuthChange(self.keys.revision()))
+        } else if let Some(range) = &request.range {
             self.range(range).map(Answer::Range)
         } else if let Some(put) = &request.put {
             self.put(put).map(Answer::Put)
@@ -83,6 +91,16 @@ impl Model {
     /// The keys and their history.
     pub fn keys(&self) -> &Keyspace {
         &self.keys
+    }
+
+    /// Users, roles and permissions.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// A lease was renewed; whether it exists.
+    pub fn renewed(&mut self, lease: i64, now_ms: u64) -> bool {
+        self.leases.renewed(lease, now_ms)
     }
 
     /// The leases.
@@ -164,6 +182,15 @@ impl Model {
         self.keys = keys.end();
         Ok(self.keys.revision())
     }
+}
+
+/// In whose name a request comes.
+fn who(request: &InternalRaftRequest) -> Who {
+    let header = request.header.as_ref();
+    header.map_or_else(Who::default, |header| Who {
+        user: header.username.clone(),
+        revision: header.auth_revision,
+    })
 }
 
 /// A header as the state machine makes it.

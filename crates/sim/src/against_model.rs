@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use api::{
-    etcdserverpb::InternalRaftRequest,
+    etcdserverpb::{InternalRaftRequest, RequestHeader},
     event::{Changes, EventKind},
     ids::{ClusterId, LeaseId, MemberId, RaftIndex, Term},
     raftpb::{Entry, EntryType},
@@ -49,7 +49,7 @@ pub fn run(seed: u64, steps: u64) -> Result<Report, String> {
     for step in 0..steps {
         let told = |what: String| format!("seed {seed}, step {step}: {what}");
         let now_ms = step * 10;
-        let request = requests::request(&mut rng, model.keys().revision(), step + 1);
+        let request = request(&mut rng, &model, step + 1, seed % 2 == 0);
         let expected = model.apply(&request, now_ms);
         let applied = member.apply(&request, now_ms);
         compare_answers(&expected, &applied).map_err(|what| {
@@ -72,6 +72,20 @@ pub fn run(seed: u64, steps: u64) -> Result<Report, String> {
     }
     report.revision = model.keys().revision();
     Ok(report)
+}
+
+/// A request by somebody; with `auth` users and roles change, too.
+fn request(rng: &mut StdRng, model: &Model, id: u64, auth: bool) -> InternalRaftRequest {
+    let mut request = match auth && rng.random_bool(0.15) {
+        true => requests::auth_change(rng),
+        false => requests::request(rng, model.keys().revision(), id),
+    };
+    let (username, auth_revision) = match auth {
+        true => requests::sender(rng, model.auth().revision()),
+        false => Default::default(),
+    };
+    request.header = Some(RequestHeader { id, username, auth_revision });
+    request
 }
 
 impl Member {
@@ -175,6 +189,9 @@ pub(crate) fn same_answer(
         (Ok(Answer::LeaseGrant(expected)), Ok(Response::LeaseGrant(got))) => expected == got,
         (Ok(Answer::LeaseRevoke(expected)), Ok(Response::LeaseRevoke(got))) => {
             *expected == revision(&got.header)
+        }
+        (Ok(Answer::AuthChange(expected)), Ok(Response::AuthChange(got))) => {
+            *expected == revision(got)
         }
         _ => false,
     }
@@ -289,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_state_machine_answers_as_the_model() {
-        for seed in 0..20 {
+        for seed in 0..30 {
             let report = run(seed, 400).unwrap_or_else(|what| panic!("{what}"));
             assert!(report.revision > 50 && report.refused > 10, "{report:?}");
         }

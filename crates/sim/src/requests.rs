@@ -1,7 +1,11 @@
 //! Random requests over few keys, so that they meet.
 
 use api::{
+    authpb::{Permission, UserAddOptions},
     etcdserverpb::{
+        AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
+        AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
+        AuthUserDeleteRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest,
         CompactionRequest, Compare, DeleteRangeRequest, InternalRaftRequest, LeaseGrantRequest,
         LeaseRevokeRequest, PutRequest, RangeRequest, RequestHeader, RequestOp, TxnRequest,
         compare::TargetUnion, request_op::Request,
@@ -30,6 +34,59 @@ pub fn request(rng: &mut StdRng, revision: i64, id: u64) -> InternalRaftRequest 
         85..88 => request.compaction = Some(compaction(rng, revision)),
         88..95 => request.lease_grant = Some(lease_grant(rng)),
         _ => request.lease_revoke = Some(LeaseRevokeRequest { id: lease_id(rng) }),
+    }
+    request
+}
+
+/// The names of users; the first is nobody's.
+const USERS: &[&str] = &["", "root", "alice", "bob"];
+const ROLES: &[&str] = &["root", "readers", "writers"];
+
+/// Somebody, as of an auth revision near `revision`, most often that one.
+pub fn sender(rng: &mut StdRng, revision: u64) -> (String, u64) {
+    let user = USERS[rng.random_range(0..USERS.len())];
+    let stale = if rng.random_bool(0.2) { rng.random_range(0..3) } else { 0 };
+    let revision = if user.is_empty() { 0 } else { revision.saturating_sub(stale) };
+    (user.to_owned(), revision)
+}
+
+/// A change of users, roles or permissions; authentication is on about half of the time.
+pub fn auth_change(rng: &mut StdRng) -> InternalRaftRequest {
+    let mut request = InternalRaftRequest::default();
+    let user = USERS[rng.random_range(1..USERS.len())].to_owned();
+    let role = ROLES[rng.random_range(0..ROLES.len())].to_owned();
+    let root = || "root".to_owned();
+    match rng.random_range(0..100) {
+        0..12 => request.auth_enable = Some(AuthEnableRequest {}),
+        12..18 => request.auth_disable = Some(AuthDisableRequest {}),
+        18..30 => {
+            let options = Some(UserAddOptions { no_password: true });
+            let name = if rng.random() { root() } else { user };
+            request.auth_user_add =
+                Some(AuthUserAddRequest { name, options, ..AuthUserAddRequest::default() });
+        }
+        30..33 => request.auth_user_delete = Some(AuthUserDeleteRequest { name: user }),
+        33..50 => {
+            let (user, role) = if rng.random() { (root(), root()) } else { (user, role) };
+            request.auth_user_grant_role = Some(AuthUserGrantRoleRequest { user, role });
+        }
+        50..54 => {
+            request.auth_user_revoke_role = Some(AuthUserRevokeRoleRequest { name: user, role });
+        }
+        54..64 => request.auth_role_add = Some(AuthRoleAddRequest { name: role }),
+        64..67 => request.auth_role_delete = Some(AuthRoleDeleteRequest { role }),
+        67..94 => {
+            let (key, range_end) = span(rng);
+            let perm_type = rng.random_range(0..3);
+            let perm = Some(Permission { perm_type, key, range_end });
+            request.auth_role_grant_permission =
+                Some(AuthRoleGrantPermissionRequest { name: role, perm });
+        }
+        _ => {
+            let (key, range_end) = span(rng);
+            request.auth_role_revoke_permission =
+                Some(AuthRoleRevokePermissionRequest { role, key, range_end });
+        }
     }
     request
 }
