@@ -9,10 +9,12 @@ use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::{
     Request, Status, Streaming,
+    body::Body,
     client::Grpc,
     metadata::{Ascii, MetadataValue},
 };
 use tonic_prost::ProstCodec;
+use tower_service::Service as _;
 
 use crate::{
     balancer::Balancer,
@@ -43,10 +45,12 @@ struct Shared {
 }
 
 /// What a clone of a client may set for its calls.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 struct Options {
     deadline: Option<Instant>,
     require_leader: bool,
+    /// Instead of the token that the clones share.
+    token: Option<MetadataValue<Ascii>>,
 }
 
 impl Client {
@@ -75,20 +79,36 @@ impl Client {
 
     /// This client with calls that end at `deadline`.
     pub fn with_deadline(&self, deadline: Instant) -> Client {
-        let options = Options { deadline: Some(deadline), ..self.options };
+        let options = Options { deadline: Some(deadline), ..self.options.clone() };
         Client { shared: self.shared.clone(), options }
     }
 
     /// This client with calls that have no deadline.
     pub fn without_deadline(&self) -> Client {
-        let options = Options { deadline: None, ..self.options };
+        let options = Options { deadline: None, ..self.options.clone() };
         Client { shared: self.shared.clone(), options }
     }
 
     /// This client with calls that a member without a leader refuses.
     pub fn require_leader(&self) -> Client {
-        let options = Options { require_leader: true, ..self.options };
+        let options = Options { require_leader: true, ..self.options.clone() };
         Client { shared: self.shared.clone(), options }
+    }
+
+    /// This client with calls in the name of somebody else's token, which is never refreshed.
+    pub fn with_token(&self, token: MetadataValue<Ascii>) -> Client {
+        let options = Options { token: Some(token), ..self.options.clone() };
+        Client { shared: self.shared.clone(), options }
+    }
+
+    /// Sends somebody else's call to one of the endpoints as it is: only scheme and authority are
+    /// this client's. Waits for a connection; never tried again once it left.
+    pub async fn forward(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Status> {
+        let mut channel = Channel::new(self.shared.balancer.clone());
+        Ok(channel.call(request).await?.map(Body::new))
     }
 
     /// The endpoints that calls may go to.
@@ -275,7 +295,8 @@ impl Client {
         if self.options.require_leader {
             metadata.insert("hasleader", MetadataValue::from_static("true"));
         }
-        if let Some(token) = self.shared.token.read().clone() {
+        let own = self.options.token.clone();
+        if let Some(token) = own.or_else(|| self.shared.token.read().clone()) {
             metadata.insert("token", token);
         }
         request

@@ -84,6 +84,8 @@ pub struct Watcher {
     /// A response that came while the watch was made.
     first: Option<WatchResponse>,
     created: bool,
+    /// What came when the watch was made first.
+    header: ResponseHeader,
     ended: bool,
     pause: Duration,
 }
@@ -117,6 +119,7 @@ impl Client {
             partial: None,
             first: None,
             created: false,
+            header: ResponseHeader::default(),
             ended: false,
             pause: FIRST_PAUSE,
         };
@@ -143,6 +146,11 @@ impl Watcher {
             }
         }
         None
+    }
+
+    /// What the server said when it made the watch; empty if it was refused.
+    pub fn header(&self) -> ResponseHeader {
+        self.header
     }
 
     /// A handle to ask for progress with.
@@ -213,8 +221,11 @@ impl Watcher {
             {
                 return Some(self.end(refusal(message.cancel_reason)));
             }
-            if !self.created && self.request.start_revision == 0 {
-                self.request.start_revision = revision + 1;
+            if !self.created {
+                self.header = message.header.unwrap_or_default();
+                if self.request.start_revision == 0 {
+                    self.request.start_revision = revision + 1;
+                }
             }
             self.created = true;
             return None;
