@@ -151,10 +151,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         let cases = [
-            (
-                "--enable-distributed-tracing",
-                "--enable-distributed-tracing asks for distributed tracing",
-            ),
             ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
             ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
             ("--memory-mlock", "--memory-mlock asks for locked memory"),

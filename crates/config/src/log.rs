@@ -79,6 +79,13 @@ impl Severity {
     }
 }
 
+/// A time as the log writes it.
+pub fn timestamp(time: SystemTime) -> String {
+    let mut text = String::new();
+    timestamp::write_timestamp(&mut text, time);
+    text
+}
+
 /// A field's value in a [`Notice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {

@@ -10,11 +10,11 @@ use prost::{
 use crate::{Error, Field, Kind, Message};
 
 /// Messages inside messages that are followed; generated decoders stop there as well.
-const DEPTH_MAX: u32 = 100;
+pub(crate) const DEPTH_MAX: u32 = 100;
 
 /// A value as it lies on the wire.
 #[derive(Clone, Copy)]
-enum Raw<'a> {
+pub(crate) enum Raw<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
@@ -26,7 +26,7 @@ pub fn encode(schema: &Message, message: &[u8]) -> Result<String, Error> {
     Ok(out)
 }
 
-fn broken(error: &DecodeError) -> Error {
+pub(crate) fn broken(error: &DecodeError) -> Error {
     Error(format!("a message is not well-formed: {error}"))
 }
 
@@ -68,7 +68,7 @@ fn write_message(
 }
 
 /// The known fields of a message, each with its place in the table.
-fn read_fields<'a>(
+pub(crate) fn read_fields<'a>(
     schema: &Message,
     mut bytes: &'a [u8],
 ) -> Result<Vec<(usize, Raw<'a>)>, DecodeError> {
@@ -115,7 +115,7 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
     Ok(value)
 }
 
-fn is_default(kind: Kind, value: Raw<'_>) -> bool {
+pub(crate) fn is_default(kind: Kind, value: Raw<'_>) -> bool {
     match value {
         Raw::Number(number) => number == 0,
         Raw::Bytes(bytes) => bytes.is_empty() && !matches!(kind, Kind::Message(_)),

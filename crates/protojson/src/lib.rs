@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod schema;
 mod splitter;
+mod text;
 mod token;
 
 pub use decode::decode;
@@ -19,6 +20,7 @@ pub use encode::{encode, write_string};
 pub use schema::{Enum, Field, Kind, Message, Method};
 pub use splitter::Splitter;
 pub use tables::METHODS;
+pub use text::text;
 
 /// What the messages of the services look like.
 #[rustfmt::skip]

@@ -27,7 +27,9 @@ use crate::{
     read_gate::ReadGate,
     request_id::RequestIds,
     signals::Signals,
+    slow,
     status::Failure,
+    telemetry::{self, Tracer},
     waiters::Waiters,
 };
 
@@ -66,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) node: Arc<Inbox<NodeEvent>>,
     pub(crate) watch: Arc<Inbox<WatchCommand>>,
     pub(crate) compactions: CompactionGate,
+    pub(crate) damaged: crate::damage::Damaged,
     pub(crate) progress: Progress,
     pub(crate) shared: Shared,
     pub(crate) auth: Gate,
@@ -74,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// The spans of calls.
+    pub(crate) tracer: Tracer,
     pub(crate) watch_backlog: Backlog,
     pub(crate) watch_stats: Mutex<Option<watch::hub::Stats>>,
     pub(crate) signals: Signals,
@@ -140,7 +145,10 @@ impl Handle {
         let _pending = Pending::new(&self.metrics.proposals_pending);
         self.progress.add_unsynced(data.len());
         let size = data.len();
-        if self.node.push(NodeEvent::Propose { id, data: data.into(), as_leader_of }).is_err() {
+        let data = bytes::Bytes::from(data);
+        slow::asks(|| slow::Asked::Proposal(data.clone()));
+        telemetry::event("Send raft proposal");
+        if self.node.push(NodeEvent::Propose { id, data, as_leader_of }).is_err() {
             self.progress.remove_unsynced(size);
             return Err(Error::TooManyRequests.into());
         }
@@ -149,11 +157,16 @@ impl Handle {
         let answered = matches!(outcome, Ok(Some(_)));
         self.metrics.requests.observe(name, answered, began.elapsed());
         match outcome {
-            Ok(Some(outcome)) => outcome,
+            Ok(Some(outcome)) => {
+                telemetry::event("Receive raft result");
+                outcome
+            }
             Ok(None) => Err(Error::Stopped.into()),
             Err(_) => {
                 self.metrics.proposals_failed.inc();
-                Err(self.timed_out(began_ms, had_leader))
+                let failure = self.timed_out(began_ms, had_leader);
+                telemetry::failed(&failure.message);
+                Err(failure)
             }
         }
     }

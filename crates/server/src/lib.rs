@@ -10,6 +10,8 @@ mod cluster_version;
 mod compactor;
 mod consensus;
 mod corruption;
+mod damage;
+mod describe;
 mod discovery;
 mod driver;
 mod handle;
@@ -36,7 +38,9 @@ mod security;
 mod services;
 mod settings;
 mod signals;
+mod slow;
 mod status;
+mod telemetry;
 mod waiters;
 
 #[cfg(test)]

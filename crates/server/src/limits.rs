@@ -29,6 +29,10 @@ pub(crate) struct Limits {
     pub(crate) heartbeat: Duration,
     /// Whether changes of members are judged before they are proposed (`--strict-reconfig-check`).
     pub(crate) strict_reconfig: bool,
+    /// An apply, or a read, that takes longer is worth a warning (`--warning-apply-duration`).
+    pub(crate) slow_apply: Duration,
+    /// A unary call that takes longer is (`--warning-unary-request-duration`).
+    pub(crate) slow_request: Duration,
     /// Committed entries that may wait for apply before new proposals are refused.
     pub(crate) apply_gap_max: u64,
     /// Proposals and messages that may wait for the node thread.
@@ -52,6 +56,9 @@ pub(crate) struct Limits {
     /// Bytes of messages of other members that may wait for the node thread; beyond, they are
     /// dropped, as a network may.
     pub(crate) peer_bytes_max: usize,
+    /// Bytes of entries that may wait for the disk of the log or for apply before a follower takes no
+    /// more of them: they are dropped, and the leader sends them again.
+    pub(crate) backlog_bytes_max: usize,
     /// Responses that may wait for one slow watch stream.
     pub(crate) watch_stream_max: usize,
     /// Bytes of events per watch response above which a fragmenting watcher's is split, and the

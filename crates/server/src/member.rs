@@ -41,6 +41,7 @@ use crate::{
     request_id::RequestIds,
     settings::Settings,
     signals::Signals,
+    telemetry::Tracer,
     waiters::Waiters,
 };
 
@@ -93,11 +94,8 @@ impl Member {
         let node_loop = node_loop(settings, member, members, recovered)?;
         let (wal_inbox, apply_inbox) = (node_loop.wal.clone(), node_loop.apply.clone());
         let storage_inbox = Arc::new(Inbox::new(usize::MAX));
-        let outlets = Outlets {
-            storage: storage_inbox.clone(),
-            tasks: tokio::runtime::Handle::current(),
-            slow: settings.slow_apply,
-        };
+        let outlets =
+            Outlets { storage: storage_inbox.clone(), tasks: tokio::runtime::Handle::current() };
         let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).context("start a thread")
         };
@@ -179,6 +177,7 @@ impl Member {
         handle.network.stop();
         handle.progress.set_peers_stopping();
         while peer_tasks.join_next().await.is_some() {}
+        handle.tracer.close().await;
     }
 
     /// Ends the threads, each after what it was given before.
@@ -230,6 +229,7 @@ fn handle(
         node: Arc::new(Inbox::new(settings.limits.node_inbox_max)),
         watch: Arc::new(Inbox::new(usize::MAX)),
         compactions: CompactionGate::new(finished),
+        damaged: crate::damage::Damaged::default(),
         progress: Progress::new(recovered.applied, term),
         shared,
         auth: auth::Gate::new(&settings.config)?,
@@ -238,6 +238,7 @@ fn handle(
         limits: settings.limits.clone(),
         metrics: Metrics::new(&settings.config),
         clock: Clock::start(),
+        tracer: Tracer::start(&settings.config.tracing),
         watch_backlog: Default::default(),
         watch_stats: parking_lot::Mutex::default(),
         signals: Signals::new(),
@@ -349,6 +350,7 @@ fn node_loop(
         memory_index: conf_index,
         applied: conf_index,
         cut: None,
+        flushed: api::ids::RaftIndex(0),
         disk: DiskWatch::new(settings.limits.election_timeout),
         whole_until: None,
         role: replica::Role::Follower,

@@ -24,6 +24,7 @@ use prometheus::{
 pub(crate) use process::{heap, open_files_max};
 
 use crate::handle::Handle;
+pub(crate) use grpc::Call;
 use grpc::GrpcMetrics;
 pub(crate) use series::Compactions;
 use series::{Absent, Checks, Leases, Requests, Sends, Snapshots, State, Store};

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use api::{error::Error, ids::RaftIndex};
+use config::GoDuration;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -152,14 +153,15 @@ async fn confirmed_index(handle: &Handle, deadline: Instant) -> Result<RaftIndex
                 () = sleep_until(deadline) => {
                     handle.metrics.read_indexes_slow.inc();
                     tracing::warn!(
-                        timeout = ?handle.limits.request_timeout,
+                        timeout = %GoDuration::from(handle.limits.request_timeout),
                         "timed out waiting for read index response (local node might have slow network)"
                     );
                     return Err(Error::Timeout.into());
                 }
                 () = &mut retry => {
                     tracing::warn!(
-                        "retry-timeout" = ?RETRY,
+                        "sent-request-id" = attempts.ids.last(),
+                        "retry-timeout" = %GoDuration::from(RETRY),
                         "waiting for ReadIndex response took too long, retrying"
                     );
                     break;

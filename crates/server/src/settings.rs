@@ -43,8 +43,6 @@ pub(crate) struct Settings {
     /// Whether those are stored while the cluster version is below 3.6 (gate
     /// LeaseCheckpointPersist).
     pub(crate) lease_checkpoint_persist: bool,
-    /// `--warning-apply-duration`.
-    pub(crate) slow_apply: Duration,
     /// How often each loop over the cluster looks.
     pub(crate) monitors: MonitorSettings,
     /// Whether a member with data compares it with its peers before it serves (gate
@@ -91,7 +89,6 @@ impl Settings {
             learners_max: usize::try_from(config.max_learners).unwrap_or(0),
             lease_checkpoint: config.feature_gates.enabled("LeaseCheckpoint"),
             lease_checkpoint_persist: config.feature_gates.enabled("LeaseCheckpointPersist"),
-            slow_apply: config.warning_apply_duration.to_std(),
             monitors: monitor_settings(config)?,
             initial_corrupt_check: config.feature_gates.enabled("InitialCorruptCheck"),
             http: http_settings(config),
@@ -110,6 +107,7 @@ fn monitor_settings(config: &Config) -> anyhow::Result<MonitorSettings> {
         version_check: Duration::from_secs(4),
         downgrade_check: config.downgrade_check_time.to_std(),
         corrupt_check: config.corrupt_check_time.to_std(),
+        scrub: config.scrub_interval.to_std(),
         compaction_check: compactions.then(|| config.compact_hash_check_time.to_std()),
         retention: config.auto_compaction_retention().map_err(anyhow::Error::msg)?,
     })
@@ -148,6 +146,8 @@ fn limits(config: &Config) -> Limits {
         election_timeout,
         heartbeat: Duration::from_millis(config.heartbeat_interval_ms),
         strict_reconfig: config.strict_reconfig_check,
+        slow_apply: config.warning_apply_duration.to_std(),
+        slow_request: config.warning_unary_request_duration.to_std(),
         apply_gap_max: 5000,
         node_inbox_max: 65_536,
         batch_pending_min: 128,
@@ -159,6 +159,7 @@ fn limits(config: &Config) -> Limits {
         watch_backlog_bytes_max: 32 << 20,
         unsynced_bytes_max: 256 << 20,
         peer_bytes_max: 256 << 20,
+        backlog_bytes_max: 128 << 20,
         watch_stream_max: 128,
         grpc_bytes_max: request_bytes_max.saturating_add(GRPC_OVERHEAD_BYTES),
         compaction_batch: usize::try_from(config.compaction_batch_revisions()).unwrap_or(1000),

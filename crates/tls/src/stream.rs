@@ -44,6 +44,14 @@ impl Socket {
         }
     }
 
+    /// This side's address; none for a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
     /// Waits for the first byte and leaves it there; `None` at the end.
     pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [std::mem::MaybeUninit::uninit()];

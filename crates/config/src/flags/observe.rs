@@ -31,24 +31,24 @@ pub(super) const LOGGING: &[Flag] = rows! { Group::Logging;
     "Options of rotation as JSON: maxsize (MB), maxage (days), maxbackups, localtime, compress.";
     "warning-unary-request-duration",
     Kind::Duration(|c| &mut c.warning_unary_request_duration),
-    Status::Harmless("slow requests are not logged yet"),
+    Status::Built(""),
     "A request that takes longer is logged.";
 };
 
 pub(super) const TRACING: &[Flag] = rows! { Group::Tracing;
     "enable-distributed-tracing", Kind::Bool(|c| &mut c.tracing.enabled),
-    Status::Refused("distributed tracing"),
+    Status::Built(""),
     "Send traces to a collector.";
     "distributed-tracing-address", Kind::Text(|c| &mut c.tracing.address),
-    Status::Harmless("there is no tracing"),
+    Status::Built(""),
     "Address of the collector.";
     "distributed-tracing-service-name", Kind::Text(|c| &mut c.tracing.service_name),
-    Status::Harmless("there is no tracing"),
+    Status::Built(""),
     "Name of the service in traces, one for all members.";
     "distributed-tracing-instance-id", Kind::Text(|c| &mut c.tracing.instance_id),
-    Status::Harmless("there is no tracing"),
+    Status::Built(""),
     "Name of this member in traces.";
     "distributed-tracing-sampling-rate", Kind::Int("int", |c| &mut c.tracing.sampling_rate),
-    Status::Harmless("there is no tracing"),
+    Status::Built(""),
     "Traces sent out of a million.";
 };

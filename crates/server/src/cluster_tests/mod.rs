@@ -7,6 +7,7 @@ mod failures;
 mod membership;
 mod snapshots;
 mod start;
+mod traced;
 
 use std::{future::Future, time::Duration};
 

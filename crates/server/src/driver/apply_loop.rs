@@ -7,17 +7,22 @@ use std::{
 };
 
 use api::{
+    error::Error,
     ids::{RaftIndex, Term},
     raftpb::{Entry, EntryType, Snapshot, SnapshotMetadata},
 };
-use apply::{Applied, Context, Effect, Response, StateMachine};
+use apply::{Applied, ApplyError, Context, Effect, Response, StateMachine};
+use config::GoDuration;
+use prost::Message as _;
 use storage::Op;
 
 use super::{NodeEvent, WatchCommand, fatal, storage_loop::StorageEvent};
 use crate::{
+    clock, describe,
     handle::Handle,
     inbox::Inbox,
     metrics::{Metrics, request_name},
+    slow,
 };
 
 /// What can happen to the apply thread.
@@ -41,8 +46,6 @@ pub(crate) struct Outlets {
     pub(crate) storage: Arc<Inbox<StorageEvent>>,
     /// Where proposals that follow from an apply run.
     pub(crate) tasks: tokio::runtime::Handle,
-    /// An apply that takes longer is worth a warning (`--warning-apply-duration`).
-    pub(crate) slow: Duration,
 }
 
 /// The apply thread's state.
@@ -57,6 +60,14 @@ pub(crate) struct ApplyLoop {
     pub(crate) cut_now: bool,
 }
 
+/// What an entry holds beside its data.
+const ENTRY_BYTES: usize = std::mem::size_of::<Entry>();
+
+/// About what entries hold in memory.
+pub(crate) fn size_of_entries(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.data.len() + ENTRY_BYTES).sum()
+}
+
 /// How long clients may read the answer of the request that removed this member.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -69,7 +80,10 @@ impl ApplyLoop {
             let mut stop = false;
             for event in batch.drain(..) {
                 match event {
-                    ApplyEvent::Committed(entries) => self.apply_batch(handle, &entries),
+                    ApplyEvent::Committed(entries) => {
+                        self.apply_batch(handle, &entries);
+                        handle.progress.remove_unapplied(size_of_entries(&entries));
+                    }
                     ApplyEvent::Restore { snapshot, saved } => {
                         self.restore(handle, &snapshot, &saved);
                     }
@@ -172,15 +186,17 @@ impl ApplyLoop {
     fn apply_one(&mut self, handle: &Handle, entry: &Entry) -> Applied {
         let (_, size_in_use) = handle.progress.db_size();
         let has_waiter = handle.waiters.waits(apply::request_id(entry));
-        let context = Context { now_ms: handle.clock.now_ms(), has_waiter, size_in_use };
+        let context = Context {
+            now_ms: handle.clock.now_ms(),
+            has_waiter,
+            size_in_use,
+            unix_ns: clock::unix_ns(),
+        };
         let began = Instant::now();
         let applied = self.machine.apply(entry, context);
         let took = began.elapsed();
         count(&handle.metrics, entry, &applied, took);
-        if took > self.outlets.slow {
-            handle.metrics.slow_applies.inc();
-            tracing::warn!(index = entry.index, ?took, "apply request took too long");
-        }
+        warn(handle, entry, &applied, took);
         applied
     }
 
@@ -252,6 +268,56 @@ fn count(metrics: &Metrics, entry: &Entry, applied: &Applied, took: Duration) {
     if applied.result.is_ok() {
         metrics.changed(name, applied.changes.as_ref());
     }
+}
+
+/// Warns of an entry that took long, and of one that failed; one that was compacted before it came is
+/// no failure.
+fn warn(handle: &Handle, entry: &Entry, applied: &Applied, took: Duration) {
+    if entry.r#type != EntryType::EntryNormal as i32 || entry.data.is_empty() {
+        return;
+    }
+    let error = applied.result.as_ref().err().map(|error| &*error.message);
+    slow::warn_of_apply(handle, "", took, error, || {
+        (describe::entry(&entry.data), size_text(&applied.result))
+    });
+    if let Some(error) = error.filter(|error| *error != Error::Compacted.message()) {
+        tracing::warn!(
+            took = %GoDuration::from(took),
+            request = describe::entry(&entry.data),
+            response = size_text(&applied.result),
+            error,
+            "failed to apply request"
+        );
+    }
+}
+
+/// The size of an answer, in etcd's words.
+fn size_text(result: &Result<Response, ApplyError>) -> String {
+    let bytes = match result {
+        Ok(Response::Range(answer)) => answer.encoded_len(),
+        Ok(Response::Put(answer)) => answer.encoded_len(),
+        Ok(Response::DeleteRange(answer)) => answer.encoded_len(),
+        Ok(Response::Txn(answer)) => answer.encoded_len(),
+        Ok(Response::Compaction(answer)) => answer.encoded_len(),
+        Ok(Response::LeaseGrant(answer)) => answer.encoded_len(),
+        Ok(Response::LeaseRevoke(answer)) => answer.encoded_len(),
+        Ok(Response::LeaseCheckpoint(answer)) => answer.encoded_len(),
+        Ok(Response::Alarm(answer)) => answer.encoded_len(),
+        Ok(Response::AuthStatus(answer)) => answer.encoded_len(),
+        Ok(Response::Authenticate { response, .. }) => response.encoded_len(),
+        Ok(Response::UserGet(answer)) => answer.encoded_len(),
+        Ok(Response::UserList(answer)) => answer.encoded_len(),
+        Ok(Response::RoleGet(answer)) => answer.encoded_len(),
+        Ok(Response::RoleList(answer)) => answer.encoded_len(),
+        Ok(Response::AuthChange(header)) => {
+            // The answers have nothing but their header.
+            header.as_ref().map_or(0, |header| prost::encoding::message::encoded_len(1, header))
+        }
+        Ok(Response::Empty | Response::Members(_) | Response::V2(_)) | Err(_) => {
+            return String::new();
+        }
+    };
+    format!("size:{bytes}")
 }
 
 /// This member leads and has committed in its term: it is the one to expire leases.

@@ -10,11 +10,12 @@ use api::{
     ids::{MemberId, RaftIndex, Term},
     raftpb,
 };
+use config::GoDuration;
 use replica::{Input, Node, Output, Role};
 
 use super::{
     NodeEvent,
-    apply_loop::ApplyEvent,
+    apply_loop::{ApplyEvent, size_of_entries},
     disk_watch::{DiskWatch, Verdict},
     wal_loop::WalEvent,
 };
@@ -37,6 +38,8 @@ pub(crate) struct NodeLoop {
     pub(crate) applied: RaftIndex,
     /// A snapshot that the log is to record once the store has it.
     pub(crate) cut: Option<Box<raftpb::Snapshot>>,
+    /// The last index that the store is known to have.
+    pub(crate) flushed: RaftIndex,
     /// The index of the last snapshot of the leader.
     pub(crate) restored: RaftIndex,
     /// Whether the disk of the log answers.
@@ -70,7 +73,8 @@ impl NodeLoop {
         loop {
             let enough = batch_wanted(handle);
             let linger = handle.limits.batch_linger;
-            handle.node.drain_many(Some(next_tick), enough, linger, &mut batch);
+            let deadline = self.paced_at().map_or(next_tick, |at| at.min(next_tick));
+            handle.node.drain_many(Some(deadline), enough, linger, &mut batch);
             let now = Instant::now();
             let now_ms = handle.clock.now_ms();
             if now >= next_tick {
@@ -85,6 +89,7 @@ impl NodeLoop {
                     event => self.handle(handle, event, now_ms, &mut outputs),
                 }
             }
+            self.node.keep_pace(now_ms);
             self.node.poll_ready(&mut outputs);
             for output in outputs.drain(..) {
                 self.execute(handle, output);
@@ -95,13 +100,22 @@ impl NodeLoop {
         }
     }
 
+    /// When followers far behind may be sent more.
+    fn paced_at(&self) -> Option<Instant> {
+        self.node.due_in_ms().map(|ms| Instant::now() + Duration::from_millis(ms))
+    }
+
     /// One tick of raft, unless the disk is stuck: then leadership goes elsewhere, and a member that
     /// could not answer for its vote does not ask for any.
     fn tick(&mut self, handle: &Handle, now: Instant, now_ms: u64, outputs: &mut Vec<Output>) {
         let leads = self.role == Role::Leader;
         let verdict = match self.conf_state.voters.len() {
             0 | 1 => Verdict::Fine,
-            _ => self.disk.look(now),
+            _ => {
+                let positions = self.node.positions();
+                let others_have_more = positions.committed > positions.persisted;
+                self.disk.look(now, leads, others_have_more)
+            }
         };
         match verdict {
             Verdict::Fine => {}
@@ -132,14 +146,17 @@ impl NodeLoop {
         let last = self.ticked_at.replace(now).filter(|_| leads);
         let late = last.and_then(|last| (now - last).checked_sub(2 * self.tick));
         if let Some(exceeded) = late {
-            handle.metrics.heartbeats_late.inc();
-            tracing::warn!(
-                "heartbeat-interval" = ?self.tick,
-                "expected-duration" = ?(2 * self.tick),
-                "exceeded-duration" = ?exceeded,
-                "leader failed to send out heartbeat on time; took too long, leader is overloaded \
-                 likely from slow disk"
-            );
+            for peer in self.node.peers().into_iter().filter(|peer| peer.id != handle.member) {
+                handle.metrics.heartbeats_late.inc();
+                tracing::warn!(
+                    to = %peer.id,
+                    "heartbeat-interval" = %GoDuration::from(self.tick),
+                    "expected-duration" = %GoDuration::from(2 * self.tick),
+                    "exceeded-duration" = %GoDuration::from(exceeded),
+                    "leader failed to send out heartbeat on time; took too long, leader is \
+                     overloaded likely from slow disk"
+                );
+            }
         }
     }
 
@@ -193,6 +210,8 @@ impl NodeLoop {
                 let index = snapshot.metadata.as_ref().map_or(0, |metadata| metadata.index);
                 if index > self.restored.0 {
                     self.cut = Some(snapshot);
+                    // The store may have it already: an idle cluster flushes nothing more.
+                    self.record_cut(self.flushed);
                 }
                 return;
             }
@@ -207,6 +226,7 @@ impl NodeLoop {
             }
             NodeEvent::ConfChange { change } => Input::ApplyConfChange { change },
             NodeEvent::Flushed { index, term } => {
+                self.flushed = index;
                 self.record_cut(index);
                 self.trim(handle, index, term, now_ms, outputs);
                 return;
@@ -229,6 +249,7 @@ impl NodeLoop {
             Output::Commit { entries } => {
                 if let Some(last) = entries.last() {
                     handle.progress.set_committed(RaftIndex(last.index));
+                    handle.progress.add_unapplied(size_of_entries(&entries));
                     self.apply.push_always(ApplyEvent::Committed(entries));
                 }
             }

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use api::{
@@ -11,9 +11,10 @@ use api::{
     raftpb::{Entry, HardState, Snapshot},
     walpb,
 };
+use config::GoDuration;
 use wal::{Prepared, Wal};
 
-use super::{NodeEvent, fatal, snapshots};
+use super::{NodeEvent, fatal, snapshots, spread::Spread};
 use crate::{handle::Handle, inbox::Inbox};
 
 /// What the wal thread is asked to do, in order.
@@ -50,6 +51,10 @@ pub(crate) enum WalEvent {
 
 /// Bytes written to a segment from which on the next one is prepared.
 const PREPARE_AFTER_BYTES: u64 = 24 << 20;
+/// Bytes a second at which that is done: the log would have to grow by 30 MB/s to overtake it.
+const PREPARE_RATE: f64 = (48 << 20) as f64;
+/// A write and sync that takes longer is worth a warning.
+const SYNC_SLOW: Duration = Duration::from_secs(1);
 
 /// Runs until [`WalEvent::Stop`].
 pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
@@ -108,10 +113,15 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<WalEvent>>, mut wal: Wal) {
 fn prepare_segment(wal: &mut Wal, inbox: &Arc<Inbox<WalEvent>>) {
     let Some(preparation) = wal.preparation() else { return };
     let inbox = inbox.clone();
-    let work = move || match preparation.run() {
-        Ok(prepared) => inbox.push_always(WalEvent::Prepared(prepared)),
-        // The save that fills the segment makes the next one itself, or fails as this did.
-        Err(error) => tracing::warn!(%error, "failed to prepare the next WAL segment"),
+    let work = move || {
+        let mut spread = Spread::at_rate(PREPARE_RATE);
+        // Nobody else has the inbox any more: the member has stopped.
+        let mut pause = |bytes| spread.pass(Arc::strong_count(&inbox) == 1, bytes as usize);
+        match preparation.run_in_pieces(&mut pause) {
+            Ok(prepared) => inbox.push_always(WalEvent::Prepared(prepared)),
+            // The save that fills the segment makes the next one itself, or fails as this did.
+            Err(error) => tracing::warn!(%error, "failed to prepare the next WAL segment"),
+        }
     };
     if let Err(error) = std::thread::Builder::new().name("wal-next".to_owned()).spawn(work) {
         tracing::warn!(%error, "failed to start a thread for the next WAL segment");
@@ -150,13 +160,26 @@ impl Gathered {
         self.entries.clear();
         handle.progress.remove_unsynced(std::mem::take(&mut self.bytes));
         let stats = wal.stats();
-        let took = began.elapsed().as_secs_f64();
+        let elapsed = began.elapsed();
+        let took = elapsed.as_secs_f64();
         if stats.syncs > syncs {
+            warn_of_sync(elapsed);
             handle.metrics.wal_fsync.observe(took);
         }
         handle.metrics.store.wal_write.observe(took);
         handle.metrics.wal_bytes.set(stats.bytes as i64);
         handle.node.push_always(NodeEvent::Persisted { ready });
+    }
+}
+
+/// A disk that takes so long endangers leadership.
+fn warn_of_sync(took: Duration) {
+    if took > SYNC_SLOW {
+        tracing::warn!(
+            took = %GoDuration::from(took),
+            "expected-duration" = %GoDuration::from(SYNC_SLOW),
+            "slow fdatasync"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use tls::{Acceptor, PeerIdentity};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{HttpSettings, Router, Surface, access::Encrypted, authority::AuthorityShim};
-use crate::{auth::CommonName, handle::Handle, listen::Bound, security::log_refusal};
+use crate::{auth::CommonName, handle::Handle, listen::Bound, security::log_refusal, slow::Ends};
 
 /// Window of received bytes per stream and connection: the largest request fits without a stall.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -107,10 +107,11 @@ async fn serve_connection(
     socket: tls::Socket,
     acceptor: Acceptor,
     builder: auto::Builder<TokioExecutor>,
-    router: Router,
+    mut router: Router,
 ) {
     let handle = router.handle.clone();
     let remote = socket.remote_address();
+    router.ends = Ends { remote, local: socket.local_address() };
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(SILENCE, acceptor.accept(socket)) => accepted,
         () = handle.progress.wait_stopping() => return,

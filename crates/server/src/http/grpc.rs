@@ -22,8 +22,11 @@ use tower_service::Service;
 use super::leader_bound::LeaderBound;
 use crate::{
     handle::Handle,
+    metrics::Call,
     services::{Health, Services},
+    slow::{self, Ends},
     status::Failure,
+    telemetry,
 };
 
 /// The methods that answer with a stream.
@@ -87,13 +90,32 @@ impl Grpc {
         }
     }
 
-    /// Answers one call.
-    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
+    /// Answers one call, which came over the connection with these ends.
+    pub(crate) async fn call(&self, request: Request<Body>, ends: Ends) -> Response<Body> {
         let path = request.uri().path().to_owned();
+        let mut call = self.handle.metrics.grpc.start(&path);
+        let tracer = &self.handle.tracer;
+        let span = call
+            .as_mut()
+            .and_then(|call| call.begin_span(tracer.call(&path, request.headers())?, ends.local));
+        telemetry::within(span, async {
+            if STREAMS.contains(&path.as_str()) {
+                return self.serve(&path, request, call).await;
+            }
+            slow::watched(&self.handle, &path, ends, self.serve(&path, request, call)).await
+        })
+        .await
+    }
+
+    async fn serve(
+        &self,
+        path: &str,
+        request: Request<Body>,
+        call: Option<Call>,
+    ) -> Response<Body> {
         let timeout = deadline(&request);
         let metrics = &self.handle.metrics.grpc;
-        let call = metrics.start(&path);
-        let version = match self.admit(&path, request.headers()) {
+        let version = match self.admit(path, request.headers()) {
             Ok(version) => version,
             Err(refusal) => {
                 let response = Status::from(Failure::from(refusal)).into_http();
@@ -101,8 +123,8 @@ impl Grpc {
             }
         };
         metrics.admitted(call.as_ref(), version);
-        let bound = STREAMS.contains(&path.as_str()) && asks_for_leader(request.headers());
-        let dispatched = self.dispatch(&path, metrics.requests(call.as_ref(), request));
+        let bound = STREAMS.contains(&path) && asks_for_leader(request.headers());
+        let dispatched = self.dispatch(path, metrics.requests(call.as_ref(), request));
         let mut response = match timeout {
             None => dispatched.await,
             Some(limit) => match tokio::time::timeout(limit, dispatched).await {
@@ -110,7 +132,7 @@ impl Grpc {
                 Err(_) => Status::from(Failure::DEADLINE).into_http(),
             },
         };
-        self.translate(&path, &mut response);
+        self.translate(path, &mut response);
         if bound {
             response = response.map(|stream| Body::new(LeaderBound::new(&self.handle, stream)));
         }

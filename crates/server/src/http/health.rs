@@ -42,7 +42,10 @@ impl Check {
         match self {
             Check::DataCorruption => {
                 let corrupt = handle.shared.alarms.read().has(AlarmType::Corrupt);
-                if corrupt { Err("alarm activated: CORRUPT".to_owned()) } else { Ok(()) }
+                if corrupt {
+                    return Err("alarm activated: CORRUPT".to_owned());
+                }
+                handle.damaged.reason().map_or(Ok(()), Err)
             }
             Check::SerializableRead => probe(handle, true).await,
             Check::LinearizableRead => probe(handle, false).await,
@@ -139,6 +142,11 @@ async fn sickness(handle: &Handle, serializable: bool, query: &[(&str, &str)]) -
         if handle.shared.alarms.read().has(alarm) && !query.contains(&("exclude", name)) {
             return Some(format!("ALARM {name}"));
         }
+    }
+    if let Some(reason) = handle.damaged.reason()
+        && !query.contains(&("exclude", "CORRUPT"))
+    {
+        return Some(reason);
     }
     if !serializable && handle.progress.leader() == MemberId(0) {
         return Some("RAFT NO LEADER".to_owned());

@@ -21,7 +21,7 @@ pub(crate) use access::Access;
 pub(crate) use connection::serve;
 pub(crate) use grpc::Grpc;
 
-use crate::handle::Handle;
+use crate::{handle::Handle, slow::Ends};
 use gateway::Gateway;
 
 /// HTTP/2 settings of client connections.
@@ -58,13 +58,16 @@ struct Router {
     grpc: Arc<Grpc>,
     gateway: Option<Gateway>,
     access: Arc<Access>,
+    /// Of the connection that this one serves.
+    ends: Ends,
 }
 
 impl Router {
     fn new(surface: Surface, handle: Handle, access: Access) -> Router {
         let grpc = Arc::new(Grpc::new(&handle));
         let gateway = access.gateway.then(|| Gateway::new(handle.clone(), grpc.clone()));
-        Router { surface, handle, grpc, gateway, access: Arc::new(access) }
+        let (access, ends) = (Arc::new(access), Ends::default());
+        Router { surface, handle, grpc, gateway, access, ends }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -78,7 +81,7 @@ impl Router {
         let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         match self.surface {
             Surface::Client | Surface::Grpc if is_grpc => {
-                self.grpc.call(request.map(Body::new)).await
+                self.grpc.call(request.map(Body::new), self.ends).await
             }
             Surface::Grpc => grpc::not_grpc(kind),
             Surface::Metrics => plain::route(&self.handle, self.surface, request).await,

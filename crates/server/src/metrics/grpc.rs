@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,6 +20,7 @@ use prometheus::{
 use tonic::{Status, body::Body};
 
 use super::{counter, register};
+use crate::telemetry::Span;
 
 /// The codes of gRPC by number, as its Go library names them.
 const CODES: [&str; 17] = [
@@ -124,7 +126,7 @@ impl GrpcMetrics {
     pub(crate) fn start(&self, path: &str) -> Option<Call> {
         let method = self.methods.get(path)?.clone();
         method.started.inc();
-        Some(Call { method, began: Instant::now(), code: None })
+        Some(Call { method, began: Instant::now(), code: None, span: None, message: None })
     }
 
     /// Counts a call that was let in, by its client's version.
@@ -158,8 +160,7 @@ impl GrpcMetrics {
     /// A response whose messages are counted, and its end.
     pub(crate) fn responses(&self, call: Option<Call>, response: Response<Body>) -> Response<Body> {
         let Some(mut call) = call else { return response };
-        if let Some(code) = code(response.headers()) {
-            call.code = Some(code);
+        if call.end(response.headers()) {
             return response;
         }
         let (messages, bytes) = (call.method.sent.clone(), self.sent_bytes.clone());
@@ -197,11 +198,39 @@ pub(crate) struct Call {
     method: Arc<Method>,
     began: Instant,
     code: Option<usize>,
+    /// The span of the call, if it is traced, and what it failed with.
+    span: Option<Span>,
+    message: Option<String>,
+}
+
+impl Call {
+    /// Has `span` end with the call; returns it to be the current one.
+    pub(crate) fn begin_span(&mut self, span: Span, at: Option<SocketAddr>) -> Option<Span> {
+        if let Some(address) = at {
+            span.received_at(address);
+        }
+        self.span = Some(span.clone());
+        Some(span)
+    }
+
+    /// Takes the status from headers or trailers; whether there is one.
+    fn end(&mut self, headers: &HeaderMap) -> bool {
+        self.code = code(headers);
+        if self.span.is_some() {
+            let status = Status::from_header_map(headers);
+            self.message = status.map(|status| status.message().to_owned());
+        }
+        self.code.is_some()
+    }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.method.handled[self.code.unwrap_or(CANCELED)].inc();
+        let code = self.code.unwrap_or(CANCELED);
+        if let Some(span) = self.span.take() {
+            span.ended(code, self.message.as_deref());
+        }
+        self.method.handled[code].inc();
         if let Some(seconds) = &self.method.seconds {
             seconds.observe(self.began.elapsed().as_secs_f64());
         }
@@ -277,7 +306,9 @@ impl HttpBody for Counted {
                 this.messages.inc_by(messages);
                 this.bytes.inc_by(bytes);
             } else if let (Some(trailers), Some(call)) = (frame.trailers_ref(), &mut this.call) {
-                call.code = Some(code(trailers).unwrap_or(UNKNOWN));
+                if !call.end(trailers) {
+                    call.code = Some(UNKNOWN);
+                }
                 this.call = None;
             }
         }

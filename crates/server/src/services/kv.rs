@@ -7,16 +7,24 @@ use api::{
     etcdserverpb::{
         CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
         InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest,
-        TxnResponse, kv_server::Kv,
+        TxnResponse, kv_server::Kv, response_op::Response as OpAnswer,
     },
     range::KeyRange,
 };
 use apply::{Response as Applied, quota, txn, validate};
 use mvcc::RangeQuery;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{Services, range_stream::RangeStream};
-use crate::{auth::Caller, handle::Handle, status::Failure};
+use crate::{
+    auth::Caller,
+    describe,
+    handle::Handle,
+    slow::{self, Answered, Asked},
+    status::Failure,
+    telemetry,
+};
 
 /// Answers with more keys than this are assembled off the threads that serve connections.
 const INLINE_KEYS_MAX: i64 = 1000;
@@ -36,17 +44,25 @@ impl Kv for Services {
         }
         self.0.metrics.ranges.inc();
         validate::check_range(&request).map_err(Failure::from)?;
-        if !request.serializable {
-            self.0.linearizable().await?;
-        }
-        let who = self.0.permitted(&caller, |permit| permit.range(&request)).await?;
-        let reading = Instant::now();
-        let answer = range(&self.0, request).await;
-        let requests = &self.0.metrics.requests;
-        requests.observe_range(answer.is_ok(), reading.elapsed());
-        requests.observe("Range", answer.is_ok(), began.elapsed());
-        self.0.still_permitted(&who)?;
-        Ok(Response::new(answer?))
+        slow::asks(|| Asked::Range(request.clone()));
+        let span = telemetry::child("range", || telemetry::range(&request));
+        let asked = request.clone();
+        let answer = telemetry::within(span, read(&self.0, &caller, request, began)).await;
+        let error = answer.as_ref().err().map(|failure| &*failure.message);
+        slow::warn_of_apply(&self.0, "read-only range ", began.elapsed(), error, || {
+            let answer = answer.as_ref().map_or(String::new(), |answer| {
+                let (count, bytes) = (answer.kvs.len(), answer.encoded_len());
+                format!("range_response_count:{count} size:{bytes}")
+            });
+            (describe::range(&asked), answer)
+        });
+        let answer = answer?;
+        slow::answers(|| Answered {
+            count: answer.count,
+            bytes: answer.encoded_len(),
+            succeeded: true,
+        });
+        Ok(Response::new(answer))
     }
 
     async fn range_stream(
@@ -57,21 +73,29 @@ impl Kv for Services {
         self.0.metrics.ranges.inc();
         validate::check_range(&request).map_err(Failure::from)?;
         validate::check_range_stream(&request).map_err(Failure::from)?;
+        let span = telemetry::child("range_streaming", || telemetry::range_stream(&request));
         if !request.serializable {
             self.0.linearizable().await?;
         }
         let who = self.0.permitted(&caller, |permit| permit.range(&request)).await?;
-        Ok(Response::new(RangeStream::new(self.0.clone(), request, who)))
+        Ok(Response::new(RangeStream::new(self.0.clone(), request, who, span)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let (caller, request) = Caller::split(request);
         self.0.check_quota(quota::put_cost(&request)).await?;
         validate::check_put(&request).map_err(Failure::from)?;
+        let span = telemetry::child("put", || telemetry::key_only(&request.key));
         let put = Some(request);
-        match self.0.propose_as(&caller, InternalRaftRequest { put, ..Default::default() }).await? {
+        let request = InternalRaftRequest { put, ..Default::default() };
+        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
             Applied::Put(mut response) => {
                 self.0.complete(&mut response.header);
+                slow::answers(|| Answered {
+                    count: 0,
+                    bytes: response.encoded_len(),
+                    succeeded: true,
+                });
                 Ok(Response::new(response))
             }
             other => unreachable!("a put was answered by {other:?}"),
@@ -84,11 +108,17 @@ impl Kv for Services {
     ) -> Result<Response<DeleteRangeResponse>, Status> {
         let (caller, request) = Caller::split(request);
         validate::check_delete_range(&request).map_err(Failure::from)?;
+        let span = telemetry::child("delete_range", || telemetry::deletion(&request));
         let delete_range = Some(request);
         let request = InternalRaftRequest { delete_range, ..Default::default() };
-        match self.0.propose_as(&caller, request).await? {
+        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
             Applied::DeleteRange(mut response) => {
                 self.0.complete(&mut response.header);
+                slow::answers(|| Answered {
+                    count: response.deleted,
+                    bytes: response.encoded_len(),
+                    succeeded: true,
+                });
                 Ok(Response::new(response))
             }
             other => unreachable!("a delete was answered by {other:?}"),
@@ -99,23 +129,33 @@ impl Kv for Services {
         let (caller, request) = Caller::split(request);
         self.0.check_quota(quota::txn_cost(&request)).await?;
         validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
-        let mut response = if txn::is_read_only(&request) {
+        let read_only = txn::is_read_only(&request);
+        let span = telemetry::child("txn", || telemetry::transaction(&request, read_only));
+        let mut response = if read_only {
             let began = Instant::now();
-            let read = read_only_txn(&self.0, &caller, request).await;
+            slow::asks(|| Asked::Reads(request.clone()));
+            let asked = request.clone();
+            let read = telemetry::within(span, read_only_txn(&self.0, &caller, request)).await;
             self.0.metrics.requests.observe("ReadonlyTxn", read.is_ok(), began.elapsed());
+            let error = read.as_ref().err().map(|failure| &*failure.message);
+            slow::warn_of_apply(&self.0, "read-only txn ", began.elapsed(), error, || {
+                (describe::txn(&asked), read.as_ref().map_or(String::new(), sizes_of_reads))
+            });
             read?
         } else {
             let txn = Some(request);
-            match self
-                .0
-                .propose_as(&caller, InternalRaftRequest { txn, ..Default::default() })
-                .await?
-            {
+            let request = InternalRaftRequest { txn, ..Default::default() };
+            match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
                 Applied::Txn(response) => response,
                 other => unreachable!("a transaction was answered by {other:?}"),
             }
         };
         self.0.complete(&mut response.header);
+        slow::answers(|| Answered {
+            count: 0,
+            bytes: response.encoded_len(),
+            succeeded: response.succeeded,
+        });
         Ok(Response::new(response))
     }
 
@@ -126,9 +166,12 @@ impl Kv for Services {
         let (caller, request) = Caller::split(request);
         self.0.require_admin(&caller).await?;
         let physical = request.physical;
+        let span = telemetry::child("compact", || telemetry::compaction(&request));
         let compaction = Some(request);
         let request = InternalRaftRequest { compaction, ..Default::default() };
-        let outcome = self.0.propose_as(&caller, request).await;
+        // The span goes on until the store is compacted, if the client waits for that.
+        let proposal = self.0.propose_as(&caller, request);
+        let outcome = telemetry::within(span.clone(), proposal).await;
         // A refused one waits too: for the compaction that made it superfluous.
         let compacted = |failure: &Failure| failure.message == Error::Compacted.message();
         if physical && outcome.as_ref().err().is_none_or(compacted) {
@@ -148,6 +191,38 @@ impl Kv for Services {
             other => unreachable!("a compaction was answered by {other:?}"),
         }
     }
+}
+
+/// Reads a range for its caller, once a linearizable one may.
+async fn read(
+    handle: &Handle,
+    caller: &Caller,
+    request: RangeRequest,
+    began: Instant,
+) -> Result<RangeResponse, Failure> {
+    if !request.serializable {
+        handle.linearizable().await?;
+    }
+    let who = handle.permitted(caller, |permit| permit.range(&request)).await?;
+    let reading = Instant::now();
+    let answer = range(handle, request).await;
+    let requests = &handle.metrics.requests;
+    requests.observe_range(answer.is_ok(), reading.elapsed());
+    requests.observe("Range", answer.is_ok(), began.elapsed());
+    handle.still_permitted(&who)?;
+    answer
+}
+
+/// The sizes of what a transaction read, in etcd's words.
+fn sizes_of_reads(answer: &TxnResponse) -> String {
+    let counts = answer.responses.iter().filter_map(|response| match &response.response {
+        Some(OpAnswer::ResponseRange(range)) => {
+            Some(format!("range_response_count:{}", range.kvs.len()))
+        }
+        _ => None,
+    });
+    let counts = counts.collect::<Vec<_>>().join(" ");
+    format!("responses:<{counts}> size:{}", answer.encoded_len())
 }
 
 /// Reads a range at the store's present state. A read at the current revision that a compaction

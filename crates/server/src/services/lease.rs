@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
-use crate::{auth::Caller, handle::Handle, leases, status::Failure};
+use crate::{auth::Caller, handle::Handle, leases, status::Failure, telemetry};
 
 /// Keep-alive answers that may wait for one stream.
 const KEEP_ALIVE_ANSWERS_MAX: usize = 16;
@@ -39,10 +39,11 @@ impl Lease for Services {
             // A positive id: the sign bit is cleared.
             request.id = (self.0.ids.next() & (u64::MAX >> 1)) as i64;
         }
+        let span = telemetry::child("lease_grant", || telemetry::grant(&request));
         self.0.require_user(&caller).await?;
         let lease_grant = Some(request);
         let request = InternalRaftRequest { lease_grant, ..Default::default() };
-        match self.0.propose_as(&caller, request).await? {
+        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
             Applied::LeaseGrant(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -56,10 +57,11 @@ impl Lease for Services {
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         let (caller, request) = Caller::split(request);
+        let span = telemetry::child("lease_revoke", || telemetry::id_only(request.id));
         self.0.require_user(&caller).await?;
         let lease_revoke = Some(request);
         let request = InternalRaftRequest { lease_revoke, ..Default::default() };
-        match self.0.propose_as(&caller, request).await? {
+        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
             Applied::LeaseRevoke(mut response) => {
                 self.0.complete(&mut response.header);
                 Ok(Response::new(response))
@@ -75,7 +77,7 @@ impl Lease for Services {
         let (caller, mut requests) = Caller::split(request);
         let handle = self.0.clone();
         let (answers, stream) = tokio::sync::mpsc::channel(KEEP_ALIVE_ANSWERS_MAX);
-        tokio::spawn(async move {
+        let work = async move {
             loop {
                 let request = tokio::select! {
                     request = requests.message() => request,
@@ -98,7 +100,8 @@ impl Lease for Services {
                     return;
                 }
             }
-        });
+        };
+        tokio::spawn(telemetry::within(telemetry::current(), work));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -134,7 +137,9 @@ async fn keep_alive(
     request: LeaseKeepAliveRequest,
 ) -> Result<LeaseKeepAliveResponse, Failure> {
     let header = Some(handle.header(0));
+    let span = telemetry::child("lease_renew", || telemetry::id_only(request.id));
     let (id, who) = (LeaseId(request.id), handle.identify(caller).await?);
-    let ttl = leases::renew(handle, id, || handle.may_renew(who.as_ref(), id)).await?;
+    let renewal = leases::renew(handle, id, || handle.may_renew(who.as_ref(), id));
+    let ttl = telemetry::within(span, renewal).await?;
     Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
 }

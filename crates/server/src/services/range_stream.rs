@@ -21,7 +21,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::kv::key_range;
-use crate::{handle::Handle, status::Failure};
+use crate::{handle::Handle, status::Failure, telemetry::Span};
 
 const FIRST_CHUNK_KEYS: i64 = 10;
 
@@ -33,6 +33,8 @@ pub(crate) struct RangeStream {
     handle: Handle,
     /// Who asked; `None` once the stream has ended.
     who: Option<Identity>,
+    /// Lasts as long as the stream.
+    _span: Option<Span>,
 }
 
 /// One chunk, and the cursor for the rest if there is one.
@@ -57,7 +59,12 @@ struct Cursor {
 
 impl RangeStream {
     /// The stream of a checked request.
-    pub(crate) fn new(handle: Handle, mut request: RangeRequest, who: Identity) -> RangeStream {
+    pub(crate) fn new(
+        handle: Handle,
+        mut request: RangeRequest,
+        who: Identity,
+        span: Option<Span>,
+    ) -> RangeStream {
         // Every negative limit means none.
         request.limit = request.limit.max(0);
         let cursor = Cursor {
@@ -69,7 +76,7 @@ impl RangeStream {
             sent: 0,
             chunk_keys: FIRST_CHUNK_KEYS,
         };
-        RangeStream { reading: Some(cursor.start()), handle, who: Some(who) }
+        RangeStream { reading: Some(cursor.start()), handle, who: Some(who), _span: span }
     }
 }
 

@@ -2,7 +2,7 @@
 //! watch thread does the rest; what it delivers and what is replied here share one queue.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{
@@ -36,6 +36,7 @@ use crate::{
     },
     handle::Handle,
     status::Failure,
+    telemetry::{self, Span},
 };
 
 /// Numbers streams; the numbers never leave the process.
@@ -60,7 +61,8 @@ impl Watch for Services {
         self.0.watch.push_always(WatchCommand::Open(stream, outlet.clone()));
         let (caller, requests) = Caller::split(request);
         let input = Input { caller, requests };
-        tokio::spawn(serve(self.0.clone(), stream, input, outlet.clone(), end));
+        let work = serve(self.0.clone(), stream, input, outlet.clone(), end);
+        tokio::spawn(telemetry::within(telemetry::current(), work));
         Ok(Response::new(Responses {
             handle: self.0.clone(),
             stream,
@@ -104,9 +106,11 @@ async fn serve_requests(
 ) -> Status {
     let Input { caller, mut requests } = input;
     let mut state = StreamState::new();
+    let mut spans = Spans::default();
     loop {
         match requests.message().await {
             Ok(Some(request)) => {
+                let span = spans.begin(&request);
                 // The stream's credentials are judged at each watcher that it creates; watchers that
                 // are there stay when rights change, as in etcd.
                 let creates = matches!(request.request_union, Some(RequestUnion::CreateRequest(_)));
@@ -121,6 +125,7 @@ async fn serve_requests(
                     judged.map_err(|refusal| known(refusal.into()))
                 };
                 for action in state.handle(request, revision, permit) {
+                    spans.follow(&action, &span);
                     execute(handle, stream, action, outlet).await;
                 }
             }
@@ -130,6 +135,30 @@ async fn serve_requests(
                 failures.with_label_values(&["receive", "watch"]).inc();
                 return status;
             }
+        }
+    }
+}
+
+/// The spans of watchers: each lasts until its watcher is cancelled, or the stream ends.
+#[derive(Default)]
+struct Spans(HashMap<i64, Span>);
+
+impl Spans {
+    /// Begins the span of a watcher that is asked for, if the stream is traced.
+    fn begin(&self, request: &WatchRequest) -> Option<Span> {
+        let Some(RequestUnion::CreateRequest(create)) = &request.request_union else {
+            return None;
+        };
+        telemetry::child("watch", || telemetry::watcher(create))
+    }
+
+    fn follow(&mut self, action: &Action, span: &Option<Span>) {
+        match (action, span) {
+            (Action::Create { watch_id, .. }, Some(span)) => {
+                self.0.insert(*watch_id, span.clone());
+            }
+            (Action::Cancel { watch_id }, _) => drop(self.0.remove(watch_id)),
+            _ => {}
         }
     }
 }
@@ -225,6 +254,10 @@ impl Stream for Responses {
             self.handle.watch.push_always(WatchCommand::Room(self.stream));
         }
         Poll::Ready(Some(Ok(match item {
+            Item::Damaged => {
+                let failure = Failure::from(api::error::Error::Corrupt);
+                return Poll::Ready(Some(Err(failure.into())));
+            }
             Item::Delivery(delivery) => self.unpack(delivery),
             Item::Reply(response) => {
                 let began = Instant::now();

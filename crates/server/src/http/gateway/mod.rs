@@ -21,7 +21,7 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Status, body::Body};
 
 use super::Grpc;
-use crate::handle::Handle;
+use crate::{handle::Handle, slow::Ends};
 use messages::{Answers, Feeding};
 
 /// How much longer JSON may be than the message that it says: base64 whose every character is
@@ -78,7 +78,7 @@ impl Gateway {
         };
         let mut call = Request::post(method.path).body(body).expect("paths are URIs");
         *call.headers_mut() = metadata;
-        let mut answers = Answers::new(self.grpc.call(call).await);
+        let mut answers = Answers::new(self.grpc.call(call, Ends::default()).await);
         if method.server_streams {
             return Ok(self.lines(method, answers, feeding).await);
         }
