@@ -38,6 +38,8 @@ pub struct Plan {
     pub wired: bool,
     /// A disk of its own for each member, so that disks can hang too.
     pub disks: bool,
+    /// A disk in memory for each member, so that power losses cost what was not synced.
+    pub power_loss: bool,
     /// Mutual TLS for peers and clients.
     pub tls: bool,
     /// What clients do.
@@ -66,6 +68,7 @@ pub fn run(plan: &Plan) -> Result<Summary> {
     options.wired = plan.wired;
     options.tls = plan.tls;
     options.disks = plan.disks;
+    options.volatile = plan.power_loss;
     let plan = plan.clone();
     let (mut summary, mut history, check) =
         Cluster::with(options, async move |cluster| storm(cluster, &plan).await)?;

@@ -19,6 +19,7 @@ use crate::{
     connection::{Connection, Server},
     disk::Disk,
     network::Network,
+    volatile::Volatile,
 };
 
 /// How long a cluster or a member may take until it serves; debug builds on a busy machine are
@@ -44,6 +45,8 @@ pub struct Options {
     pub seed: u64,
     /// A disk of its own for each member.
     pub disks: bool,
+    /// A disk in memory for each member, which loses with the power what was not synced.
+    pub volatile: bool,
     /// Certificates for peers and clients, both sides.
     pub tls: bool,
     /// Further flags of every member.
@@ -62,6 +65,7 @@ impl Options {
             wired: false,
             seed: 1,
             disks: false,
+            volatile: false,
             tls: false,
             flags: Vec::new(),
             directory: None,
@@ -83,6 +87,12 @@ impl Options {
     /// With a disk of its own for each member.
     pub fn disks(mut self) -> Options {
         self.disks = true;
+        self
+    }
+
+    /// With a disk for each member that loses what was not synced.
+    pub fn volatile(mut self) -> Options {
+        self.volatile = true;
         self
     }
 
@@ -171,6 +181,11 @@ impl Cluster {
             disk.transpose()
         });
         let disks: Vec<Option<Disk>> = disks.collect::<Result<_>>()?;
+        let volatile = slots.clone().map(|slot| {
+            let (name, seed) = (format!("disk{}", slot + 1), options.seed + slot as u64);
+            options.volatile.then(|| Volatile::make(&directory, &name, seed)).transpose()
+        });
+        let volatile: Vec<Option<Volatile>> = volatile.collect::<Result<_>>()?;
         let mut members: Vec<Member> = slots
             .map(|slot| {
                 let binary = options.binaries[slot % options.binaries.len()].clone();
@@ -181,6 +196,9 @@ impl Cluster {
             members[..options.members].iter().map(Member::initial_entry).collect();
         for (member, disk) in members.iter_mut().zip(disks) {
             member.put_on(disk);
+        }
+        for (member, disk) in members.iter_mut().zip(volatile) {
+            member.put_on_volatile(disk);
         }
         for member in &mut members[..options.members] {
             member.join_as(&all.join(","), "new");
@@ -346,6 +364,11 @@ impl Cluster {
     /// Panics or ends that nobody asked for, of all members.
     pub fn crashes(&mut self) -> Vec<String> {
         self.members.iter_mut().filter_map(Member::crash).collect()
+    }
+
+    /// How many processes ended because their disk was full or failed.
+    pub fn ended_for_disk(&self) -> usize {
+        self.members.iter().map(|member| member.ended_for_disk).sum()
     }
 
     /// The ends of all logs, to stderr.

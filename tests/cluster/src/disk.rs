@@ -88,7 +88,7 @@ impl Drop for Disk {
 
 /// Thaws and unmounts the disk when its input ends, which this process holds open. A frozen disk
 /// cannot be unmounted.
-fn guard(mount: &Path) -> Result<Child> {
+pub(crate) fn guard(mount: &Path) -> Result<Child> {
     let mut command = Command::new("sh");
     let script = "cat >/dev/null; fsfreeze -u \"$0\" 2>/dev/null; umount -l \"$0\"; rmdir \"$0\"";
     command.args(["-c", script]).arg(mount);

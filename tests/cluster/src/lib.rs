@@ -8,6 +8,7 @@
 //! | [`certificates`] | of members and clients |
 //! | [`connection`] | gRPC stubs of one endpoint |
 //! | [`disk`] | a disk of its own for a member, which can hang |
+//! | [`volatile`] | one that loses what was not synced, or is full, slow or failing |
 //! | [`load`] | clients that write down what they asked for and were answered |
 //! | [`measure`] | latencies of puts |
 //! | [`chaos`] | faults at random while the load runs, and the verdict |
@@ -25,3 +26,4 @@ pub mod load;
 pub mod measure;
 pub mod network;
 pub mod process;
+pub mod volatile;

@@ -28,6 +28,7 @@ fn faults_are_survived_and_planted_ones_are_found() -> Result<()> {
         seed: 5,
         wired,
         tls: true,
+        power_loss: false,
         disks: wired && Disk::is_impossible().is_none(),
         load: load::Plan { rate: 200, ..load::Plan::default() },
         flags: Vec::new(),

@@ -54,6 +54,10 @@ struct Arguments {
     /// A disk of its own for each member, so that disks can hang too; needs root.
     #[arg(long)]
     disks: bool,
+    /// A disk in memory for each member that loses, with the power, what was not synced, and can be
+    /// full, slow or failing; needs root and FUSE.
+    #[arg(long, conflicts_with = "disks")]
+    powerloss: bool,
     /// Mutual TLS for peers and clients.
     #[arg(long)]
     tls: bool,
@@ -84,6 +88,7 @@ fn main() -> Result<ExitCode> {
         wired,
         tls: arguments.tls,
         disks: arguments.disks,
+        power_loss: arguments.powerloss,
         load: load::Plan {
             clients: arguments.clients,
             rate: arguments.rate,

@@ -25,6 +25,22 @@ pub enum Fault {
     Freeze,
     /// The disk of the leader does.
     FreezeLeader,
+    /// The machine of one member loses power: what it had not synced may be gone.
+    PowerLoss,
+    /// That of the leader does.
+    PowerLossLeader,
+    /// Those of more than half do.
+    PowerLossMajority,
+    /// All do, at once.
+    PowerLossAll,
+    /// The disk of one member is full.
+    FullDisk,
+    /// Syncs of one member are slow.
+    SlowSync,
+    /// Those of the leader are.
+    SlowSyncLeader,
+    /// Syncs of one member fail.
+    FailSync,
     /// One member is cut off from the others; clients still reach it.
     Isolate,
     /// The leader is.
@@ -70,6 +86,22 @@ pub const PROCESS: &[Fault] = &[
 /// Faults of processes whose disks are their own.
 pub const DISK: &[Fault] = &[Fault::Freeze, Fault::FreezeLeader];
 
+/// Faults of members on disks that lose what was not synced.
+pub const VOLATILE: &[Fault] = &[
+    Fault::PowerLoss,
+    Fault::PowerLoss,
+    Fault::PowerLossLeader,
+    Fault::PowerLossLeader,
+    Fault::PowerLossMajority,
+    Fault::PowerLossMajority,
+    Fault::PowerLossAll,
+    Fault::PowerLossAll,
+    Fault::FullDisk,
+    Fault::SlowSync,
+    Fault::SlowSyncLeader,
+    Fault::FailSync,
+];
+
 /// Faults of the network.
 pub const NETWORK: &[Fault] = &[
     Fault::Isolate,
@@ -102,6 +134,14 @@ impl fmt::Display for Fault {
             Fault::PauseMajority => "pause a majority",
             Fault::Freeze => "disk hangs",
             Fault::FreezeLeader => "disk of the leader hangs",
+            Fault::PowerLoss => "power loss",
+            Fault::PowerLossLeader => "power loss of the leader",
+            Fault::PowerLossMajority => "power loss of a majority",
+            Fault::PowerLossAll => "power loss of all",
+            Fault::FullDisk => "disk full",
+            Fault::SlowSync => "slow syncs",
+            Fault::SlowSyncLeader => "slow syncs of the leader",
+            Fault::FailSync => "syncs fail",
             Fault::Isolate => "isolate",
             Fault::IsolateLeader => "isolate the leader",
             Fault::Halves => "split in two",

@@ -104,6 +104,7 @@ impl<'a> Nemesis<'a> {
     /// Notes members that ended by themselves, and starts them again.
     fn collect_crashes(&mut self, cluster: &mut Cluster) {
         let crashes = cluster.crashes();
+        self.summary.ended_for_disk = cluster.ended_for_disk();
         for crash in &crashes {
             self.say(&format!("CRASH {crash}"));
         }
@@ -133,8 +134,13 @@ impl<'a> Nemesis<'a> {
             self.process.due = soon(&mut self.rng);
             return Ok(());
         }
-        let disks = self.plan.disks && self.rng.random_bool(0.3);
-        let faults = if disks { fault::DISK } else { fault::PROCESS };
+        let faults = if self.plan.disks && self.rng.random_bool(0.3) {
+            fault::DISK
+        } else if self.plan.power_loss && self.rng.random_bool(0.7) {
+            fault::VOLATILE
+        } else {
+            fault::PROCESS
+        };
         let fault = *faults.choose(&mut self.rng).expect("there are some");
         let victims = self.victims(cluster, fault).await;
         self.count(fault, &format!("{victims:?}"));
@@ -147,6 +153,19 @@ impl<'a> Nemesis<'a> {
                     if let Err(error) = member.terminate().await {
                         self.summary.crashes.push(format!("{error:#}"));
                     }
+                }
+                Fault::PowerLoss
+                | Fault::PowerLossLeader
+                | Fault::PowerLossMajority
+                | Fault::PowerLossAll => {
+                    let lost = member.lose_power()?;
+                    self.summary.unsynced += lost.unsynced;
+                    self.summary.lost += lost.lost;
+                }
+                Fault::FullDisk | Fault::FailSync => member.break_disk(fault == Fault::FullDisk)?,
+                Fault::SlowSync | Fault::SlowSyncLeader => {
+                    let each = Duration::from_millis(self.rng.random_range(20..600));
+                    member.slow_disk(each)?;
                 }
                 _ => member.kill(),
             }
@@ -162,14 +181,16 @@ impl<'a> Nemesis<'a> {
         all.shuffle(&mut self.rng);
         let leader = cluster.leader().await;
         let one = match fault {
-            Fault::KillAll => return all,
-            Fault::KillMajority | Fault::PauseMajority => {
+            Fault::KillAll | Fault::PowerLossAll => return all,
+            Fault::KillMajority | Fault::PauseMajority | Fault::PowerLossMajority => {
                 all.truncate(all.len() / 2 + 1);
                 return all;
             }
-            Fault::KillLeader | Fault::PauseLeader | Fault::FreezeLeader => {
-                leader.or(all.first().copied())
-            }
+            Fault::KillLeader
+            | Fault::PauseLeader
+            | Fault::FreezeLeader
+            | Fault::PowerLossLeader
+            | Fault::SlowSyncLeader => leader.or(all.first().copied()),
             _ => all.first().copied(),
         };
         one.into_iter().collect()
@@ -178,6 +199,7 @@ impl<'a> Nemesis<'a> {
     pub(super) fn end_process(&mut self, cluster: &mut Cluster) -> Result<()> {
         for slot in cluster.configured() {
             let member = cluster.member(slot);
+            member.heal_disk();
             if member.is_frozen() {
                 member.thaw_disk()?;
             }

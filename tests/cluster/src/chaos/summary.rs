@@ -27,6 +27,12 @@ pub struct Summary {
     pub removed_stayed: usize,
     /// Requests answered and not answered.
     pub requests: (u64, u64),
+    /// Changes that were not synced when the power went.
+    pub unsynced: usize,
+    /// Of those, the ones that were lost in whole or in part.
+    pub lost: usize,
+    /// Processes that ended because their disk was full or failed: as they should.
+    pub ended_for_disk: usize,
     /// Packets carried and dropped.
     pub packets: Option<(u64, u64)>,
     /// Processes that ended by themselves, and panics.
@@ -57,6 +63,9 @@ impl Default for Summary {
             removed_ended: 0,
             removed_stayed: 0,
             requests: (0, 0),
+            unsynced: 0,
+            lost: 0,
+            ended_for_disk: 0,
             packets: None,
             crashes: Vec::new(),
             hash: Err("not compared".into()),
@@ -93,6 +102,14 @@ impl fmt::Display for Summary {
             f,
             "removed members: {removed_ended} ended by themselves, {removed_stayed} had to be killed"
         )?;
+        if self.unsynced + self.ended_for_disk > 0 {
+            let Summary { unsynced, lost, ended_for_disk, .. } = self;
+            writeln!(
+                f,
+                "disks: of {unsynced} changes without a sync {lost} lost with the power; \
+                 {ended_for_disk} processes ended for a full or failing disk"
+            )?;
+        }
         let (answered, unanswered) = self.requests;
         writeln!(f, "requests: {answered} answered, {unanswered} unanswered")?;
         if let Some((carried, dropped)) = self.packets {

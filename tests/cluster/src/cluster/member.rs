@@ -9,6 +9,7 @@ use crate::{
     disk::Disk,
     network::Network,
     process::{Process, Program, ended_in_order},
+    volatile::{Lost, Volatile},
 };
 
 /// A slot with what runs in it.
@@ -31,7 +32,15 @@ pub struct Member {
     namespace: Option<std::sync::Arc<crate::network::Namespace>>,
     /// Where its data is, instead of `directory`. Dropped after the process.
     disk: Option<Disk>,
+    /// Another kind of disk. Dropped after the process, too.
+    volatile: Option<Volatile>,
     frozen: bool,
+    /// Whether its disk is full or fails now.
+    faulty: bool,
+    /// Whether it was while the process ran: then the process may end.
+    ailing: bool,
+    /// How often it did.
+    pub ended_for_disk: usize,
     /// How much of the log was looked through for crashes.
     judged: usize,
 }
@@ -60,7 +69,11 @@ impl Member {
             paused: false,
             namespace: network.namespace(slot),
             disk: None,
+            volatile: None,
             frozen: false,
+            faulty: false,
+            ailing: false,
+            ended_for_disk: 0,
             judged: 0,
         }
     }
@@ -87,13 +100,55 @@ impl Member {
 
     /// Where it keeps its data.
     pub fn data_dir(&self) -> PathBuf {
-        let directory = self.disk.as_ref().map_or(self.directory.clone(), Disk::path);
+        let volatile = self.volatile.as_ref().map(Volatile::path);
+        let disk = self.disk.as_ref().map(Disk::path).or(volatile);
+        let directory = disk.unwrap_or_else(|| self.directory.clone());
         directory.join(format!("{}.etcd", self.name()))
     }
 
     /// Keeps its data on this disk.
     pub(super) fn put_on(&mut self, disk: Option<Disk>) {
         self.disk = disk;
+    }
+
+    /// Keeps its data on this disk.
+    pub(super) fn put_on_volatile(&mut self, disk: Option<Volatile>) {
+        self.volatile = disk;
+    }
+
+    fn volatile(&mut self) -> Result<&mut Volatile> {
+        self.volatile.as_mut().context("the member has no disk that loses anything")
+    }
+
+    /// Its machine loses power: the process ends, and what was not synced goes, or some of it.
+    pub fn lose_power(&mut self) -> Result<Lost> {
+        self.kill();
+        Ok(self.volatile()?.lose_power())
+    }
+
+    /// Its disk is full, or every sync of it fails. The process may end for that.
+    pub fn break_disk(&mut self, full: bool) -> Result<()> {
+        let disk = self.volatile()?;
+        disk.fill(full);
+        disk.fail(!full);
+        (self.faulty, self.ailing) = (true, true);
+        Ok(())
+    }
+
+    /// So long takes every sync.
+    pub fn slow_disk(&mut self, each: std::time::Duration) -> Result<()> {
+        self.volatile()?.slow(each);
+        Ok(())
+    }
+
+    /// Ends faults of its disk.
+    pub fn heal_disk(&mut self) {
+        if let Some(disk) = &self.volatile {
+            disk.fill(false);
+            disk.fail(false);
+            disk.slow(std::time::Duration::ZERO);
+        }
+        self.faulty = false;
     }
 
     /// Where its output goes.
@@ -175,6 +230,7 @@ impl Member {
             namespace: self.namespace.clone(),
         };
         self.process = Some(Process::start(program)?);
+        self.ailing = self.faulty;
         self.paused = false;
         Ok(())
     }
@@ -265,6 +321,11 @@ impl Member {
             Kind::Etcd => &["\npanic: ", "\"level\":\"panic\"", "\"level\":\"fatal\""],
         };
         let mark = marks.iter().find_map(|mark| fresh.find(mark));
+        if self.ailing && (ended.is_some() || mark.is_some()) {
+            // It says that it cannot write, and ends: what it is to do.
+            self.ended_for_disk += usize::from(ended.is_some());
+            return None;
+        }
         let panic = mark.map(|at| {
             let from = fresh[..at].rfind('\n').map_or(0, |line| line + 1);
             let text: String = fresh[from..].lines().take(6).collect::<Vec<_>>().join("\n");
