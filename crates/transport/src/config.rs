@@ -18,8 +18,11 @@ pub const PIPELINE_CONNECTIONS: usize = 4;
 /// Members known only by the requests they sent. The address comes from the request, so that this
 /// is the one list that a stranger can fill.
 pub const REMOTES_MAX: usize = 64;
-/// Databases that are received at the same time.
-pub const SNAPSHOTS_RECEIVED_MAX: usize = 4;
+/// Databases that are received at the same time from members that are not known as such; each of
+/// those that are may send one.
+pub const SNAPSHOTS_OF_STRANGERS_MAX: usize = 2;
+/// Bytes a second at which a database has to come.
+pub const SNAPSHOT_RATE_MIN: u64 = 16 * 1024;
 
 /// What a transport is told when it is made.
 #[derive(Clone)]

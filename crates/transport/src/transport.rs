@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Instant};
 
 use api::{ids::MemberId, raftpb::Message};
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
 
 use crate::{
-    config::{Config, REMOTES_MAX, SNAPSHOTS_RECEIVED_MAX},
+    config::{Config, REMOTES_MAX},
+    handler::Places,
     inbound::Inbound,
     peer::{Peer, Remote},
     quiet::Quiet,
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) inbound: Inbound,
     /// Places for databases that are being received.
-    pub(crate) receiving: Arc<Semaphore>,
+    pub(crate) receiving: Arc<Places>,
     /// For the lines about requests that are refused.
     pub(crate) quiet: Quiet,
     members: RwLock<Members>,
@@ -50,7 +50,7 @@ impl Transport {
         let (stats, quiet) = (Arc::default(), Arc::default());
         let inbound = Inbound { member: config.member, sink, stats, quiet };
         let config = Arc::new(config);
-        let receiving = Arc::new(Semaphore::new(SNAPSHOTS_RECEIVED_MAX));
+        let receiving = Arc::<Places>::default();
         let (quiet, members) = (Quiet::default(), RwLock::default());
         Transport { shared: Arc::new(Shared { config, inbound, receiving, quiet, members }) }
     }

@@ -4,6 +4,7 @@ mod harness;
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
@@ -13,13 +14,16 @@ use api::{
     raftpb::{Message, MessageType, Snapshot, SnapshotMetadata},
 };
 use bytes::Bytes;
-use harness::{Member, append, message, pair, until};
+use harness::{CLUSTER, Member, append, message, pair, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime::Handle,
 };
-use transport::{SnapshotBody, config::STREAM_MESSAGES_MAX};
+use transport::{
+    SnapshotBody,
+    config::{SNAPSHOTS_OF_STRANGERS_MAX, STREAM_MESSAGES_MAX},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_carry_everything_in_order() {
@@ -326,4 +330,33 @@ async fn everything_works_over_tls() {
     plain.transport.send(vec![message(MessageType::MsgHeartbeat, &plain, &b, 0)]);
     until("refusal", || !plain.sink.unreachable.lock().is_empty()).await;
     assert_eq!(b.received().len(), 5);
+}
+
+/// Connections that nothing is known of, each with the head of a database that never comes.
+async fn hold_places(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /raft/snapshot HTTP/1.1\r\nHost: a\r\nX-Etcd-Cluster-ID: {CLUSTER}\r\n\
+             X-Server-Version: 3.5.0\r\nX-Min-Cluster-Version: 3.0.0\r\n\
+             Content-Length: 1000000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_cannot_keep_a_database_of_a_member_away() {
+    let (a, b) = pair().await;
+    let failures = &b.transport.stats().unknown_snapshot_failures;
+    let held = hold_places(b.address, SNAPSHOTS_OF_STRANGERS_MAX + 1).await;
+    until("the last of them is refused", || failures.get() == 1).await;
+    let body = SnapshotBody::from_writer(&Handle::current(), |out| out.write_all(&database(1000)));
+    a.transport.send_snapshot(snapshot_message(&a, &b, 9), 1000, body);
+    until("status", || *a.sink.statuses.lock() == [(b.id, true)]).await;
+    assert!(*b.sink.saved.lock() == [(RaftIndex(9), database(1000))]);
+    drop(held);
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::result_large_err, reason = "a refusal is an answer as large as any other")]
 
 mod answer;
+mod places;
 mod post;
 mod snapshot;
 mod stream;
@@ -22,6 +23,7 @@ use crate::{
 pub use answer::Body;
 pub(crate) use answer::Response;
 use answer::text;
+pub(crate) use places::Places;
 
 const RAFT: &str = "/raft";
 const STREAM: &str = "/raft/stream/";

@@ -15,9 +15,11 @@ use super::{
     Response,
     answer::{no_content, of_cluster, text},
     check_compatible, check_method, chunk, note_sender,
+    places::Patience,
 };
 use crate::{
     codec::{Input, MessageDecoder, SNAPSHOT_MESSAGE_BYTES_MAX},
+    headers::{self, SERVER_FROM},
     inbound::Inbound,
     stats::PeerStats,
     transport::Transport,
@@ -40,8 +42,10 @@ impl Transport {
         }
         let answered = match check_compatible(&self.shared, request.headers()) {
             Ok(()) => {
+                let from = headers::parse_id(&headers::text(request.headers(), &SERVER_FROM));
+                let member = from.filter(|id| self.peer(*id).is_some());
                 note_sender(self, request.headers());
-                self.take_snapshot(request.into_body()).await
+                self.take_snapshot(member, request.into_body()).await
             }
             Err(refused) => {
                 failures.add(1);
@@ -51,7 +55,12 @@ impl Transport {
         of_cluster(answered.unwrap_or_else(|refused| refused), self.shared.config.cluster)
     }
 
-    async fn take_snapshot<B>(&self, mut body: B) -> Result<Response, Response>
+    /// `member` is who sends, if it is known as a member.
+    async fn take_snapshot<B>(
+        &self,
+        member: Option<MemberId>,
+        mut body: B,
+    ) -> Result<Response, Response>
     where
         B: hyper::body::Body + Unpin,
         B::Data: Buf,
@@ -59,13 +68,15 @@ impl Transport {
     {
         let started = Instant::now();
         let inbound = &self.shared.inbound;
-        let Ok(_place) = self.shared.receiving.clone().try_acquire_owned() else {
+        let Some(_place) = self.shared.receiving.take(member) else {
             inbound.stats.unknown_snapshot_failures.add(1);
             let reason = "failed to save KV snapshot (too many are being received)";
             return Err(text(StatusCode::SERVICE_UNAVAILABLE, reason));
         };
         let mut input = Input::new();
-        let message = self.read_message(&mut body, &mut input).await.map_err(|error| {
+        let mut patience = Patience::default();
+        let read = self.read_message(&mut body, &mut input, &mut patience).await;
+        let message = read.map_err(|error| {
             tracing::warn!(
                 "local-member-id" = %inbound.member,
                 error,
@@ -103,7 +114,7 @@ impl Transport {
         // Not only behind the database, as in etcd: a stranger's would be saved before.
         inbound.check(&message).map_err(|error| refused(&error.to_string()))?;
         let _inflight = Inflight::begin(&stats);
-        let received = self.receive(&message, index, body, input).await;
+        let received = self.receive(&message, index, body, input, patience).await;
         let bytes = received.inspect_err(|_| stats.snapshot_receive_failures.add(1))?;
         stats.received_bytes.add(bytes);
         inbound.post(message).map_err(|error| refused(&error.to_string()))?;
@@ -113,7 +124,12 @@ impl Transport {
     }
 
     /// The message in front of the database; what was read beyond it stays in `input`.
-    async fn read_message<B>(&self, body: &mut B, input: &mut Input) -> Result<Message, String>
+    async fn read_message<B>(
+        &self,
+        body: &mut B,
+        input: &mut Input,
+        patience: &mut Patience,
+    ) -> Result<Message, String>
     where
         B: hyper::body::Body + Unpin,
         B::Data: Buf,
@@ -124,7 +140,7 @@ impl Transport {
             if let Some(message) = decoder.decode(input).map_err(|error| error.to_string())? {
                 return Ok(message);
             }
-            match chunk(body, self.shared.config.timing.stalled).await {
+            match self.patient_chunk(body, patience).await {
                 Some(chunk) => input.push(chunk?),
                 None if input.is_empty() => return Err("EOF".to_owned()),
                 None => return Err("unexpected EOF".to_owned()),
@@ -139,6 +155,7 @@ impl Transport {
         index: RaftIndex,
         body: B,
         input: Input,
+        patience: Patience,
     ) -> Result<u64, Response>
     where
         B: hyper::body::Body + Unpin,
@@ -155,7 +172,7 @@ impl Transport {
             "incoming-snapshot-message-size-bytes" = message.encoded_len(),
             "receiving database snapshot"
         );
-        let saved = self.save(from, index, body, input).await;
+        let saved = self.save(from, index, body, input, patience).await;
         match saved {
             Ok(bytes) => {
                 tracing::info!(
@@ -182,6 +199,26 @@ impl Transport {
         }
     }
 
+    /// The next bytes of a body, which must not come too slowly.
+    async fn patient_chunk<B>(
+        &self,
+        body: &mut B,
+        patience: &mut Patience,
+    ) -> Option<Result<Bytes, String>>
+    where
+        B: hyper::body::Body + Unpin,
+        B::Data: Buf,
+        B::Error: std::fmt::Display,
+    {
+        let began = Instant::now();
+        match chunk(body, self.shared.config.timing.stalled).await {
+            Some(Ok(bytes)) if !patience.is_left(began, bytes.len()) => {
+                Some(Err("read: too slow".to_owned()))
+            }
+            next => next,
+        }
+    }
+
     /// Hands chunks to a thread that may block, no faster than it writes them.
     async fn save<B>(
         &self,
@@ -189,6 +226,7 @@ impl Transport {
         index: RaftIndex,
         mut body: B,
         input: Input,
+        mut patience: Patience,
     ) -> io::Result<u64>
     where
         B: hyper::body::Body + Unpin,
@@ -202,7 +240,7 @@ impl Transport {
         loop {
             let next = match early.next() {
                 Some(bytes) => Part::Bytes(bytes),
-                None => match chunk(&mut body, self.shared.config.timing.stalled).await {
+                None => match self.patient_chunk(&mut body, &mut patience).await {
                     Some(Ok(bytes)) => Part::Bytes(bytes),
                     Some(Err(error)) => Part::Broken(io::Error::other(error)),
                     None => Part::End,
