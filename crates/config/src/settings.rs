@@ -147,6 +147,8 @@ pub struct Config {
     pub corrupt_check_time: GoDuration,
     /// `--compact-hash-check-time`.
     pub compact_hash_check_time: GoDuration,
+    /// `--scrub-interval`; zero is off.
+    pub scrub_interval: GoDuration,
     /// `--compaction-batch-limit` as given.
     pub compaction_batch_limit: i64,
     /// `--compaction-sleep-interval` as given.
@@ -333,6 +335,7 @@ impl Default for Config {
             tracing: TracingConfig::default(),
             corrupt_check_time: GoDuration::ZERO,
             compact_hash_check_time: GoDuration::from_secs(60),
+            scrub_interval: GoDuration::from_secs(24 * 3600),
             compaction_batch_limit: 0,
             compaction_sleep_interval: GoDuration::ZERO,
             watch_progress_notify_interval: GoDuration::ZERO,

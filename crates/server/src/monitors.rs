@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     cluster_version::monitor,
     compactor::{self, Compactor},
-    corruption,
+    corruption, damage,
     handle::Handle,
     leadership,
 };
@@ -23,6 +23,8 @@ pub(crate) struct MonitorSettings {
     pub(crate) corrupt_check: Duration,
     /// `--compact-hash-check-time`, with gate CompactHashCheck.
     pub(crate) compaction_check: Option<Duration>,
+    /// `--scrub-interval`; zero for never.
+    pub(crate) scrub: Duration,
     /// `--auto-compaction-retention` and `--auto-compaction-mode`.
     pub(crate) retention: config::Retention,
 }
@@ -32,6 +34,10 @@ pub(crate) fn spawn(handle: &Handle, settings: &MonitorSettings, tasks: &mut Joi
     tasks.spawn(monitor::watch_cluster(handle.clone(), settings.version_check));
     tasks.spawn(monitor::watch_storage(handle.clone(), settings.version_check));
     tasks.spawn(leadership::watch_streams(handle.clone()));
+    tasks.spawn(damage::watch(handle.clone()));
+    if !settings.scrub.is_zero() {
+        tasks.spawn(damage::scrub(handle.clone(), settings.scrub));
+    }
     if !settings.downgrade_check.is_zero() {
         tasks.spawn(monitor::watch_downgrade(handle.clone(), settings.downgrade_check));
     }

@@ -158,7 +158,13 @@ async fn hash_kv(handle: &Handle, request: Request<Incoming>) -> Response<Body> 
             let text = match error {
                 mvcc::ReadError::Compacted => "mvcc: required revision has been compacted",
                 mvcc::ReadError::Future => "mvcc: required revision is a future revision",
-                mvcc::ReadError::Storage(error) => panic!("the store cannot be read: {error}"),
+                mvcc::ReadError::Storage(error) if error.is_damage() => {
+                    api::error::Error::Corrupt.message()
+                }
+                // As in `status`: the member stops rather than to go on without its store.
+                mvcc::ReadError::Storage(error) => {
+                    crate::driver::fatal("failed to read the store", &error)
+                }
             };
             go_error(StatusCode::BAD_REQUEST, text)
         }

@@ -6,6 +6,8 @@ use api::error::{Code, Error};
 use apply::ApplyError;
 use mvcc::ReadError;
 
+use crate::driver::fatal;
+
 /// Why a request failed, as its client will see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -34,7 +36,9 @@ impl From<ReadError> for Failure {
         match error {
             ReadError::Compacted => Error::Compacted.into(),
             ReadError::Future => Error::FutureRev.into(),
-            ReadError::Storage(error) => panic!("the store cannot be read: {error}"),
+            ReadError::Storage(error) if error.is_damage() => Error::Corrupt.into(),
+            // A member whose store cannot be read at all must not go on as if it could.
+            ReadError::Storage(error) => fatal("failed to read the store", &error),
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct WatchHub {
     streams: BTreeMap<StreamId, Stream>,
     synced: Group,
     lineup: Lineup,
+    /// See `unreadable()`.
+    unreadable: Option<StreamId>,
     delivered_events: u64,
 }
 
@@ -113,6 +115,7 @@ impl WatchHub {
             streams: BTreeMap::new(),
             synced: Group::new(),
             lineup: Lineup::default(),
+            unreadable: None,
             delivered_events: 0,
         }
     }

@@ -10,6 +10,9 @@ pub(super) const FEATURES: &[Flag] = rows! { Group::Features;
     "compact-hash-check-time", Kind::Duration(|c| &mut c.compact_hash_check_time),
     Status::Built("used by the gate CompactHashCheck alone"),
     "Time between two comparisons of compaction hashes.";
+    "scrub-interval", Kind::Duration(|c| &mut c.scrub_interval),
+    Status::Built("not a flag of etcd"),
+    "Time between two walks over the store that compare every checksum; 0 is off.";
     "compaction-batch-limit", Kind::Int("int", |c| &mut c.compaction_batch_limit),
     Status::Built(""),
     "Most revisions that one step of a compaction removes; 0 means 1000.";

@@ -166,9 +166,12 @@ impl Store {
                     job.phase = Phase::Hash(hasher, Revision::default());
                 }
             }
-            Phase::Hash(hasher, from) => match self.hash_step(hasher, *from, batch_limit)? {
-                Some(next) => *from = next,
-                None => {
+            Phase::Hash(hasher, from) => match self.hash_step(hasher, *from, batch_limit) {
+                // Without its hash the compaction goes on: what is damaged may be what it removes.
+                Err(error) if error.is_damage() => job.phase = Phase::of_index(),
+                Err(error) => return Err(error),
+                Ok(Some(next)) => *from = next,
+                Ok(None) => {
                     job.hash = Some(hasher.finish());
                     job.phase = Phase::of_index();
                 }

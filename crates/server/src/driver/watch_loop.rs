@@ -55,6 +55,8 @@ pub(crate) enum Item {
     Delivery(Delivery),
     /// The answer to a request of the client.
     Reply(Box<WatchResponse>),
+    /// What comes next cannot be read: the stream ends.
+    Damaged,
 }
 
 /// What apply has handed over and the watch thread has not taken yet, in bytes.
@@ -126,7 +128,7 @@ impl Outlet {
     pub(crate) fn taken(&self, item: &Item, left: usize) -> bool {
         let size = match item {
             Item::Delivery(delivery) => delivery.size(),
-            Item::Reply(_) => 0,
+            Item::Reply(_) | Item::Damaged => 0,
         };
         let bytes = self.bytes.fetch_sub(size, Ordering::SeqCst) - size;
         let half = self.queue.max_capacity() / 2;
@@ -147,10 +149,16 @@ impl Outlet {
                 self.bytes.fetch_sub(size, Ordering::SeqCst);
                 match item {
                     Item::Delivery(delivery) => Err(delivery),
-                    Item::Reply(_) => unreachable!("a delivery was offered"),
+                    Item::Reply(_) | Item::Damaged => unreachable!("a delivery was offered"),
                 }
             }
         }
+    }
+
+    /// Ends the stream with etcd's "corrupt cluster" behind what is queued; false when there is no
+    /// room to say so.
+    fn fail(&self) -> bool {
+        !matches!(self.queue.try_send(Item::Damaged), Err(mpsc::error::TrySendError::Full(_)))
     }
 
     /// Offers, and after a refusal has been marked offers once more: the client may have taken
@@ -203,9 +211,17 @@ impl History for StoreHistory<'_> {
         match self.0.value(at) {
             Ok(value) => value,
             Err(ReadError::Compacted | ReadError::Future) => None,
+            // It is noted; the event goes without what it replaced, as after a compaction.
+            Err(ReadError::Storage(error)) if error.is_damage() => None,
             Err(error) => fatal("failed to read a replaced value for watchers", &error),
         }
     }
+}
+
+/// Whether history could not be read because stored rows are damaged.
+fn is_damage(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = error.downcast_ref::<ReadError>();
+    matches!(error, Some(ReadError::Storage(error)) if error.is_damage())
 }
 
 struct WatchLoop<'a> {
@@ -245,6 +261,18 @@ impl WatchLoop<'_> {
     fn sync(&mut self, history: &StoreHistory<'_>) -> bool {
         match self.hub.sync(history, &mut self.outlets) {
             Ok(state) => state.more,
+            Err(HistoryError::Failed(error)) if is_damage(&*error) => {
+                let Some(stream) = self.hub.unreadable() else {
+                    fatal("failed to read history for watchers", &error)
+                };
+                // Its client is told, and may read on elsewhere; all others go on.
+                let told = self.outlets.0.get(&stream).is_none_or(|outlet| outlet.fail());
+                if told {
+                    self.execute(WatchCommand::Close(stream));
+                }
+                // Without room it is tried again when something happens.
+                told && self.hub.needs_sync()
+            }
             Err(error) => fatal("failed to read history for watchers", &error),
         }
     }

@@ -274,6 +274,9 @@ impl LocalWatch {
                 Item::Delivery(Delivery::Compacted { .. }) => {
                     return Err(Status::unknown(api::error::Error::Compacted.message()));
                 }
+                Item::Damaged => {
+                    return Err(Status::data_loss(api::error::Error::Corrupt.message()));
+                }
                 Item::Delivery(Delivery::Progress { .. }) | Item::Reply(_) => {}
             }
         }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::{Budget, SyncState, WatchHub};
 use crate::{
     chunk::Chunk,
-    delivery::{Delivery, Sink},
+    delivery::{Delivery, Sink, StreamId},
     history::{History, HistoryError},
     lineup::Turn,
     watcher::State,
@@ -31,6 +31,7 @@ impl WatchHub {
         history: &dyn History,
         sink: &mut dyn Sink,
     ) -> Result<SyncState, HistoryError> {
+        self.unreadable = None;
         if self.behind {
             match self.advance(history, sink) {
                 Err(HistoryError::Compacted { compact_revision }) => self.skip_to(compact_revision),
@@ -45,11 +46,19 @@ impl WatchHub {
             turns.push_back(turn);
         }
         let outcome = self.serve(&mut turns, history, sink);
+        let first = turns.front().map(|turn| self.watcher(turn.slot).key.stream);
+        self.unreadable = if outcome.is_err() { first } else { None };
         for turn in turns {
             self.put_back(turn);
         }
         outcome?;
         Ok(SyncState { more: self.needs_sync(), waiting: self.lineup.len() })
+    }
+
+    /// After a `sync` that failed: the stream of the watcher whose history could not be read. `None`
+    /// when it was read for the hub itself.
+    pub fn unreadable(&self) -> Option<StreamId> {
+        self.unreadable
     }
 
     /// Serves watchers until none is left or the budget is used up.
