@@ -151,6 +151,11 @@ impl PeerClient {
 
     fn keep(&self, url: PeerUrl, connection: Connection) {
         let mut idle = self.idle.lock();
+        // Those to members that have gone or moved would otherwise stay for ever.
+        idle.retain(|_, connections| {
+            connections.retain(|connection| !connection.is_closed());
+            !connections.is_empty()
+        });
         let connections = idle.entry(url).or_default();
         if connections.len() < IDLE_MAX {
             connections.push(connection);

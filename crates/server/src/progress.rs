@@ -16,6 +16,7 @@ pub(crate) struct Progress {
     db_in_use: AtomicU64,
     unsynced: AtomicUsize,
     peer_bytes: AtomicUsize,
+    unapplied: AtomicUsize,
     flush_armed: AtomicBool,
     ready: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
@@ -36,6 +37,7 @@ impl Progress {
             db_in_use: AtomicU64::new(0),
             unsynced: AtomicUsize::new(0),
             peer_bytes: AtomicUsize::new(0),
+            unapplied: AtomicUsize::new(0),
             flush_armed: AtomicBool::new(false),
             ready: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
@@ -153,6 +155,21 @@ impl Progress {
         self.peer_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
+    /// Bytes of committed entries that wait for the apply thread.
+    pub(crate) fn unapplied(&self) -> usize {
+        self.unapplied.load(Ordering::Acquire)
+    }
+
+    /// Entries of this size wait.
+    pub(crate) fn add_unapplied(&self, bytes: usize) {
+        self.unapplied.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// They are applied.
+    pub(crate) fn remove_unapplied(&self, bytes: usize) {
+        self.unapplied.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
     /// After changes entered the window: whether the storage thread has to be told, since no flush
     /// is to come that will find them.
     pub(crate) fn arm_flush(&self) -> bool {
@@ -167,6 +184,11 @@ impl Progress {
     /// The member has published itself: clients are served.
     pub(crate) fn set_ready(&self) {
         self.ready.send_replace(true);
+    }
+
+    /// Whether clients are served.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
     }
 
     /// Waits until clients are served.

@@ -18,6 +18,10 @@ use crate::{Error, Options, error::Attempt, segment};
 /// The name of a segment that is prepared ahead.
 const AHEAD: &str = "0.tmp";
 
+/// So much of a segment is filled with zeros, and synced, at a time: saves of the log wait for the
+/// same disk.
+const PIECE_BYTES: u64 = 1 << 20;
+
 /// The name of a segment that is made at the moment of its use.
 const ON_DEMAND: &str = "1.tmp";
 
@@ -50,10 +54,22 @@ impl Preparation {
 
     /// Does the work.
     pub fn run(self) -> Result<Prepared, Error> {
+        self.run_in_pieces(&mut |_| {})
+    }
+
+    /// Does the work; `pause` is called with the bytes of each piece that is on the disk.
+    pub fn run_in_pieces(self, pause: &mut dyn FnMut(u64)) -> Result<Prepared, Error> {
         let path = self.dir.join(AHEAD);
-        let file = allocate(&*self.fs, &path, &self.options, self.options.zero_fill)?;
-        if self.options.zero_fill && self.options.sync {
-            file.sync_data().attempt("sync", &path)?;
+        let file = allocate(&*self.fs, &path, &self.options, false)?;
+        let mut from = 0;
+        while self.options.zero_fill && from < self.options.segment_bytes {
+            let to = self.options.segment_bytes.min(from + PIECE_BYTES);
+            file.zero(from, to).attempt("zero", &path)?;
+            if self.options.sync {
+                file.sync_data().attempt("sync", &path)?;
+            }
+            pause(to - from);
+            from = to;
         }
         Ok(Prepared { path, file, in_work: self.in_work })
     }

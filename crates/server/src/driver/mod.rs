@@ -15,6 +15,7 @@ pub(crate) mod disk_watch;
 pub(crate) mod lease_loop;
 pub(crate) mod node_loop;
 pub(crate) mod snapshots;
+pub(crate) mod spread;
 pub(crate) mod storage_loop;
 pub(crate) mod wal_loop;
 pub(crate) mod watch_loop;

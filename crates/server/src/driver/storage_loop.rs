@@ -10,7 +10,7 @@ use api::ids::{LeaseId, RaftIndex, Term};
 use bytes::Bytes;
 use storage::{Bucket, Op, schema::meta};
 
-use super::{NodeEvent, fatal, snapshots};
+use super::{NodeEvent, fatal, snapshots, spread::Spread};
 use crate::{handle::Handle, inbox::Inbox, metrics::Compactions, peers};
 
 /// What can happen to the storage thread.
@@ -156,7 +156,12 @@ fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
         fatal(&format!("failed to read the snapshot {}", path.display()), error)
     };
     let db = storage::engine::open_db(&path).unwrap_or_else(|error| broken(&error));
-    let ops = storage::image::import(&db).chain(meta::put_consistent(index, term).map(Ok));
+    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    let mut spread = Spread::over(bytes);
+    let imported = storage::image::import(&db).inspect(|op| {
+        spread.pass(handle.progress.stopping(), op.as_ref().map_or(0, Op::bytes));
+    });
+    let ops = imported.chain(meta::put_consistent(index, term).map(Ok));
     let store = &handle.shared.store;
     // What a planned flush was for is dropped with the window: the next changes need one of their own.
     handle.progress.disarm_flush();
@@ -169,6 +174,7 @@ fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
         handle.compactions.finish(store.compact_revision());
     }
     snapshots::remove_covered(&handle.snap_dir, index);
+    handle.damaged.forget();
     refresh_size(handle);
     let event = NodeEvent::Flushed { index, term };
     handle.node.push_quietly(event);

@@ -133,3 +133,21 @@ async fn versions_decide_who_may_join() {
     let (url, _) = member(ok(r#"{"etcdcluster":"3.9.0"}"#), 9).await;
     assert!(!client.is_compatible(&[member_at(&url)], MemberId(8), SECOND).await);
 }
+
+/// The ends of connections are noticed by the tasks that drive them.
+#[tokio::test]
+async fn connections_that_were_closed_are_forgotten() {
+    let client = client();
+    let (gone, _) = member(ok("once"), 1).await;
+    let (stays, _) = member(ok("often"), 9).await;
+    client.ask(ask(&gone, SECOND * 10)).await.unwrap();
+    for _ in 0..1000 {
+        client.ask(ask(&stays, SECOND * 10)).await.unwrap();
+        let idle = client.idle.lock().keys().cloned().collect::<Vec<_>>();
+        if idle == [stays.parse().unwrap()] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the closed connection is still kept");
+}

@@ -17,7 +17,7 @@ use storage::{ReadTx, image::Image};
 use transport::SnapshotBody;
 
 use crate::{
-    driver::{NodeEvent, fatal, storage_loop},
+    driver::{NodeEvent, fatal, spread::Spread, storage_loop},
     handle::Handle,
 };
 
@@ -47,7 +47,12 @@ fn send(handle: &Handle, mut message: Message) -> io::Result<()> {
     let (body, feed) = body();
     transport.send_snapshot(message, image.bytes(), body);
     // A receiver that goes away ends the feed: the transport has noticed that, too.
-    match image.write(&mut |chunk| feed.send(chunk)) {
+    let mut spread = Spread::over(image.bytes());
+    let mut send = |chunk: Bytes| {
+        spread.pass(handle.progress.stopping(), chunk.len());
+        feed.send(chunk)
+    };
+    match image.write(&mut send) {
         Ok(()) => Ok(()),
         Err(error) => {
             tracing::warn!(%error, "a database snapshot was not sent to its end");

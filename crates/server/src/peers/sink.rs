@@ -16,7 +16,7 @@ use crate::{driver::NodeEvent, handle::Handle};
 pub(crate) struct MemberSink(pub(crate) Handle);
 
 /// About what a message holds in memory.
-fn size_of_message(message: &Message) -> usize {
+pub(super) fn size_of_message(message: &Message) -> usize {
     let entries = message.entries.iter().map(|entry| entry.data.len() + 48).sum::<usize>();
     entries + message.context.len() + 192
 }
@@ -41,6 +41,15 @@ impl MemberSink {
     }
 }
 
+impl MemberSink {
+    /// Whether the disk of the log or apply (which waits while a store of the leader is installed) is
+    /// so far behind that no more entries are taken in.
+    fn is_behind(&self) -> bool {
+        let progress = &self.0.progress;
+        progress.unapplied() + progress.unsynced() > self.0.limits.backlog_bytes_max
+    }
+}
+
 impl Sink for MemberSink {
     fn message(&self, message: Message) -> bool {
         self.messages(vec![message]) == 0
@@ -48,19 +57,26 @@ impl Sink for MemberSink {
 
     fn messages(&self, mut messages: Vec<Message>) -> usize {
         messages.retain(|message| self.admit(message));
+        let came = messages.len();
+        self.0.v2_stats.received(&messages, size_of_message);
+        if self.0.progress.peer_bytes() > self.0.limits.peer_bytes_max {
+            return came;
+        }
+        if self.is_behind() {
+            messages.retain(|message| message.entries.is_empty());
+        }
+        let dropped = came - messages.len();
         if messages.is_empty() {
-            return 0;
+            return dropped;
         }
         let bytes = messages.iter().map(size_of_message).sum();
-        if self.0.progress.peer_bytes() > self.0.limits.peer_bytes_max {
-            return messages.len();
-        }
         self.0.progress.add_peer_bytes(bytes);
         self.0.node.push_always(NodeEvent::Messages { messages, bytes });
-        0
+        dropped
     }
 
     fn unreachable(&self, id: MemberId) {
+        self.0.v2_stats.failed(id);
         self.0.node.push_always(NodeEvent::Unreachable(id));
     }
 

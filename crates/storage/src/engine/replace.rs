@@ -10,7 +10,7 @@ use crate::{Error, Op};
 use super::{ACTIVE, LmdbBackend, Plain, engine};
 
 /// A transaction is committed when it holds so many bytes of keys and values.
-const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 /// Or so many operations.
 const BATCH_OPS: usize = 1 << 17;
 
