@@ -99,6 +99,8 @@ pub struct Config {
     pub initial_cluster_token: String,
     /// The `--discovery-*` flags.
     pub discovery: DiscoveryConfig,
+    /// `--enable-v2`.
+    pub enable_v2: bool,
     /// `--strict-reconfig-check`.
     pub strict_reconfig_check: bool,
     /// `--pre-vote`.
@@ -311,6 +313,7 @@ impl Default for Config {
             initial_cluster_state: "new".into(),
             initial_cluster_token: "etcd-cluster".into(),
             discovery: DiscoveryConfig::default(),
+            enable_v2: false,
             strict_reconfig_check: true,
             pre_vote: true,
             auto_compaction_mode: "periodic".into(),

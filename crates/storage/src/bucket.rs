@@ -30,11 +30,13 @@ pub enum Bucket {
     Members,
     /// Member ID in hex to `removed`.
     MembersRemoved,
+    /// The rows of the v2 store. Ours: etcd keeps that store in its `.snap` files.
+    V2,
 }
 
 impl Bucket {
     /// Every bucket, in the order of their numbers.
-    pub const ALL: [Bucket; 11] = [
+    pub const ALL: [Bucket; 12] = [
         Bucket::Key,
         Bucket::Revision,
         Bucket::Meta,
@@ -46,9 +48,15 @@ impl Bucket {
         Bucket::Cluster,
         Bucket::Members,
         Bucket::MembersRemoved,
+        Bucket::V2,
     ];
 
-    /// The name of the bucket in etcd's file. The one that etcd does not have is `revision`.
+    /// Whether etcd's file has the bucket, and hashes count it.
+    pub fn is_of_etcd(self) -> bool {
+        !matches!(self, Bucket::Revision | Bucket::V2)
+    }
+
+    /// The name of the bucket in etcd's file, or of one of ours.
     pub fn name(self) -> &'static str {
         match self {
             Bucket::Key => "key",
@@ -62,6 +70,7 @@ impl Bucket {
             Bucket::Cluster => "cluster",
             Bucket::Members => "members",
             Bucket::MembersRemoved => "members_removed",
+            Bucket::V2 => "v2",
         }
     }
 

@@ -100,6 +100,8 @@ impl LmdbBackend {
             }
         }
         txn.commit().map_err(engine)?;
+        // A process that was killed may have left a commit that is in the page cache alone.
+        env.force_sync().map_err(engine)?;
         sync_directories(dir)?;
         let (gate, writer) = (RwLock::new(()), Mutex::new(()));
         let (seals, damage) = (Seals::new(), DamageLog::default());

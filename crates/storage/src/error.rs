@@ -37,6 +37,9 @@ pub enum Error {
         /// The reason.
         source: std::io::Error,
     },
+    /// The store is that of a later release, whose schema is not known here.
+    #[error("version {0:?} is not supported")]
+    Newer(String),
     /// A bbolt file could not be read, or an image not be handed on.
     #[error("database file: {0}")]
     Image(#[from] bbolt::Error),

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - An image has etcd's ten buckets and nothing else: [`Bucket::Revision`] says nothing that the
-//!   `key` bucket does not, so it is left out of an image and rebuilt from one.
+//!   `key` bucket does not, so it is left out of an image and rebuilt from one. [`Bucket::V2`] goes
+//!   the way that etcd's v2 store goes, not with the image.
 //! - The size of an image is known before its first byte, and memory does not grow with it.
 //! - What is read was written by somebody else: every entry of the `key` bucket is looked into, and
 //!   the first that no etcd would write ends the import.
@@ -63,7 +64,7 @@ fn feed(writer: &mut Writer<'_>, tx: &dyn ReadTx) -> Result<(), Error> {
     let mut buckets = Bucket::ALL;
     buckets.sort_by_key(|bucket| bucket.name());
     let mut seen = 0;
-    for bucket in buckets.into_iter().filter(|bucket| *bucket != Bucket::Revision) {
+    for bucket in buckets.into_iter().filter(|bucket| bucket.is_of_etcd()) {
         writer.begin(bucket.name().as_bytes())?;
         let mut result = Ok(());
         tx.scan(bucket, b"", &mut |key, value| {

@@ -180,6 +180,7 @@ impl Wal {
         wal.offset = offset;
         wal.last_index = last_index;
         wal.hard_state = recovered.hard_state;
+        wal.make_durable()?;
         wal.clear_tail()?;
         if offset == 0 {
             // A new segment whose first write was lost, which only a log without syncs can have.

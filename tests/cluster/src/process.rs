@@ -52,6 +52,19 @@ impl Process {
         self.child.id()
     }
 
+    /// The processor time that it has used.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        // The name in parentheses may hold anything; user and system time are the 14th and 15th field.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let times = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = times.sum::<Result<_, _>>().with_context(|| format!("parse {path}"))?;
+        // SAFETY: `sysconf` touches no memory.
+        let a_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Ok(Duration::from_secs_f64(ticks as f64 / a_second.max(1) as f64))
+    }
+
     /// How it ended; `None` while it runs.
     pub fn status(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {

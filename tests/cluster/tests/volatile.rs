@@ -89,3 +89,45 @@ fn acknowledged_writes_survive_power_losses_of_all_members() -> Result<()> {
         Ok(())
     })
 }
+
+/// A sync that failed has lost what it was to write, while the page cache still shows it: what a new
+/// process finds of the log, and tells others, must be on the disk by then.
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_is_not_believed() -> Result<()> {
+    use api::{raftpb::Entry, walpb};
+    use vfs::{Fs, os::OsFs};
+    use wal::Wal;
+
+    if is_skipped() {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let mut found = 0;
+    for seed in 0..10 {
+        let mut disk = Volatile::make(directory.path(), &format!("disk{seed}"), seed)?;
+        let path = disk.path().join("wal");
+        let fs: std::sync::Arc<dyn Fs> = std::sync::Arc::new(OsFs);
+        let metadata = walpb::Metadata { node_id: 1, cluster_id: 2 };
+        let options = wal::Options { segment_bytes: 1 << 20, ..wal::Options::default() };
+        let entry =
+            |index| Entry { index, term: 1, data: vec![7; 3000].into(), ..Entry::default() };
+        let mut log = Wal::create(fs.clone(), &path, &metadata, options.clone())?;
+        log.save(None, &[entry(1)])?;
+        disk.fail(true);
+        ensure!(log.save(None, &[entry(2)]).is_err());
+        drop(log);
+        disk.fail(false);
+
+        let start = walpb::Snapshot::default();
+        let (mut log, before) = Wal::open(fs.clone(), &path, &start, options.clone())?;
+        found = before.entries.len();
+        let next = found as u64 + 1;
+        log.save(None, &[entry(next)])?;
+        drop(log);
+        disk.lose_power();
+        let (_log, after) = Wal::open(fs, &path, &start, options)?;
+        ensure!(after.entries.len() as u64 == next, "seed {seed}: {} entries", after.entries.len());
+    }
+    ensure!(found == 2, "the page cache shows what the disk does not have");
+    Ok(())
+}

@@ -17,6 +17,9 @@ pub(super) const CLUSTERING: &[Flag] = rows! { Group::Clustering;
     "A word that tells this cluster's ids from those of another with the same URLs.";
     "advertise-client-urls", Kind::Urls(|c| &mut c.advertise_client_urls, ""), Status::Built(""),
     "This member's client URLs, told to clients.";
+    "enable-v2", Kind::Bool(|c| &mut c.enable_v2),
+    Status::Built("etcd 3.6 has no v2 API any more, and 3.7 refuses the flag"),
+    "Serve the v2 API below /v2/ of the client URLs.";
     "strict-reconfig-check", Kind::Bool(|c| &mut c.strict_reconfig_check),
     Status::Built(""),
     "Refuse changes of membership that would lose the quorum.";

@@ -75,6 +75,6 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     Status::Built(""),
     "Write timeout of a connection between members; raised to 5s.";
     "feature-gates", Kind::Gates(|c| &mut c.feature_gates),
-    Status::Built("FastLeaseKeepAlive, TxnModeWriteWithSharedBuffer: no effect, always as fast"),
+    Status::Built("TxnModeWriteWithSharedBuffer has no effect: always as fast"),
     "Features to switch on or off, as Name=true|false separated by commas:";
 };

@@ -4,7 +4,7 @@ use super::{Flag, Group, Kind, rows};
 use crate::compat::{Status, journal_asked};
 
 pub(super) const MONITORING: &[Flag] = rows! { Group::Monitoring;
-    "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Partly("the paths are there; profiles of the Go runtime are not, and answer 501", |_| None),
+    "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Built("processor time by function, memory by part of the process, threads for goroutines; no execution trace"),
     "Serve profiles below /debug/pprof/ of the client URLs.";
     "metrics", Kind::Text(|c| &mut c.metrics),
     Status::Built(""),

@@ -34,7 +34,7 @@ pub struct Adopted {
 }
 
 /// Makes `oxetcd` from `db` in `snap_dir`, unless there is no `db`, or `oxetcd` is there: then the
-/// answer is `None`. `progress` is told the bytes that are done and those of the file.
+/// answer is `None`. A `db` of a later release stays as it is. `progress` is told the bytes that are done and those of the file.
 pub fn adopt(
     snap_dir: &Path,
     options: LmdbOptions,
@@ -57,7 +57,10 @@ pub fn adopt(
     let db = Db::open(file)?;
     let backend = LmdbBackend::open(&unfinished, options)?;
     backend.replace(&mut Watched { ops: image::import(&db), done: 0, total: bytes, progress })?;
-    let consistent = schema::read_consistent(&*backend.read()?)?;
+    let view = backend.read()?;
+    schema::meta::check_storage_version(&*view)?;
+    let consistent = schema::read_consistent(&*view)?;
+    drop(view);
     drop(backend);
 
     fs::rename(&unfinished, &store_path).map_err(io("rename", &unfinished))?;

@@ -40,7 +40,7 @@ fn agrees_with_the_twin_in_memory() {
     for _ in 0..40 {
         let mut ops = Vec::new();
         for _ in 0..random(20) {
-            let bucket = Bucket::ALL[random(11) as usize];
+            let bucket = Bucket::ALL[random(Bucket::ALL.len() as u64) as usize];
             let key = format!("{:03}", random(200)).into_bytes();
             if random(4) == 0 {
                 ops.push(Op::Delete { bucket, key: key.into() });
@@ -250,6 +250,35 @@ fn the_store_of_an_etcd_is_adopted_once() {
     // A store is never replaced by a file that comes later.
     fs::write(snap.join(DB_NAME), ETCD_3_5).unwrap();
     assert_eq!(adopt(snap, options, &mut quiet).unwrap(), None);
+}
+
+#[test]
+fn the_db_of_a_later_release_is_not_adopted() {
+    for (version, refused) in [("3.8.0", true), ("4.0.0", true), ("3.7.9", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let snap = dir.path();
+        let written = {
+            let made = tempfile::tempdir().unwrap();
+            let backend = LmdbBackend::open(made.path(), options()).unwrap();
+            let ops = vec![crate::schema::meta::put_storage_version(version)];
+            backend.commit(&ops).unwrap();
+            let view = backend.read().unwrap();
+            let mut file = Vec::new();
+            let image = crate::image::Image::plan(&*view).unwrap();
+            image.write(&mut |chunk| { file.extend_from_slice(&chunk); Ok(()) }).unwrap();
+            file
+        };
+        fs::write(snap.join(DB_NAME), &written).unwrap();
+        let adopted = adopt(snap, options(), &mut |_, _| {});
+        if refused {
+            let error = adopted.unwrap_err();
+            assert_eq!(error.to_string(), format!("version {version:?} is not supported"));
+            assert!(!snap.join(STORE_NAME).exists());
+            assert_eq!(fs::read(snap.join(DB_NAME)).unwrap(), written);
+        } else {
+            assert!(adopted.unwrap().is_some());
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 /// revision bucket made from the `key` bucket. Buckets of other names are passed over.
 pub fn import<S: Source>(db: &Db<S>) -> Import<'_, S> {
     let mut left = Bucket::ALL.to_vec();
-    left.retain(|bucket| *bucket != Bucket::Revision);
+    left.retain(|bucket| bucket.is_of_etcd());
     left.reverse();
     Import { db, left, open: None, pending: None, newest: None }
 }

@@ -86,6 +86,22 @@ pub fn delete_storage_version() -> Op {
     Op::Delete { bucket: Bucket::Meta, key: Bytes::from_static(STORAGE_VERSION.as_bytes()) }
 }
 
+/// Refuses a store of a later release than this one: its schema may have changed. Patch releases have
+/// the same schema.
+pub fn check_storage_version(tx: &dyn ReadTx) -> Result<(), Error> {
+    let minor = |version: &str| -> Option<(u64, u64)> {
+        let mut parts = version.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    };
+    let Some(recorded) = read_storage_version(tx)? else { return Ok(()) };
+    let own = minor(api::version::STORAGE).expect("the own version is well-formed");
+    match minor(&recorded) {
+        Some(version) if version <= own => Ok(()),
+        Some(_) => Err(Error::Newer(recorded)),
+        None => Err(corrupt(Bucket::Meta, "storage version is no version")),
+    }
+}
+
 /// The version of the schema; `None` before 3.6.
 pub fn read_storage_version(tx: &dyn ReadTx) -> Result<Option<String>, Error> {
     let Some(value) = tx.get(Bucket::Meta, STORAGE_VERSION.as_bytes())? else { return Ok(None) };

@@ -92,6 +92,34 @@ impl Wal {
         Ok(())
     }
 
+    /// Makes what was read durable, before anybody is told of it. The process before may have been
+    /// killed between a write and its sync, or have ended because a sync failed: then the page cache
+    /// shows records that the disk does not have, and that no later sync would write. So they are
+    /// written again. The segments before were synced when they ended.
+    pub(super) fn make_durable(&mut self) -> Result<(), Error> {
+        if !self.options.sync {
+            return Ok(());
+        }
+        let path = self.tail_path();
+        // Page by page, as `File::zero` does it, and for the same reason.
+        let mut page = vec![0; 4 << 10];
+        let mut at = 0;
+        while at < self.offset {
+            let some = (self.offset - at).min(page.len() as u64) as usize;
+            let read = self.file().read_full_at(&mut page[..some], at).attempt("read", &path)?;
+            if read == 0 {
+                break;
+            }
+            self.file().write_at(&page[..read], at).attempt("write", &path)?;
+            at += read as u64;
+        }
+        self.file().sync_data().attempt("sync", &path)?;
+        // Its name, that of the log, and the end of the names that went.
+        self.fs.sync_dir(&self.dir).attempt("sync", &self.dir)?;
+        let parent = self.dir.parent().unwrap_or(std::path::Path::new(""));
+        self.fs.sync_dir(parent).attempt("sync", parent)
+    }
+
     /// Makes everything behind the last record zeros, and reserves the space of a whole segment.
     ///
     /// A crash can leave sectors of an unfinished save behind the end. Records written over some

@@ -94,3 +94,25 @@ fn a_failed_preparation_can_be_tried_again() {
     wal.save(None, &[entry(4, 1, 3000)]).unwrap();
     assert_eq!(wal.stats().segments_cut, 4);
 }
+
+/// A process that was killed between a write and its sync: what the next one finds, it relies on.
+#[test]
+fn what_is_found_at_the_start_is_durable() {
+    let disk = disk();
+    let fs = FaultFs::new(Arc::new(disk.clone()));
+    let mut wal = Wal::create(Arc::new(fs.clone()), dir(), &METADATA, options(1 << 20)).unwrap();
+    wal.save(Some(&state(1, 0)), &[entry(1, 1, 1000)]).unwrap();
+    fs.fail(Operation::Sync, 1, Fault::Error(libc::EIO));
+    assert!(wal.save(None, &[entry(2, 1, 3000)]).is_err());
+    drop(wal);
+    let mut found = 0;
+    for _ in 0..2 {
+        let (_, recovered) = open(&disk, &snapshot(0, 0)).unwrap();
+        found = recovered.entries.len();
+        for seed in 0..20 {
+            let (_, after) = open(&disk.crash_clone(seed), &snapshot(0, 0)).unwrap();
+            assert_eq!(after.entries, recovered.entries);
+        }
+    }
+    assert_eq!(found, 2);
+}
