@@ -7,7 +7,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["wal", "storage"],
     &["mvcc", "watch", "lease", "membership", "auth", "v2store"],
     &["apply", "replica"],
-    &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl"],
+    &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl", "proxy"],
     &["oxetcd", "bench", "sim", "conformance", "cluster", "xtask"],
 ];
 
@@ -24,6 +24,10 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("ctl", "client"),
     ("ctl", "tls"),
     ("ctl", "utl"),
+    ("proxy", "client"),
+    ("proxy", "config"),
+    ("proxy", "protojson"),
+    ("proxy", "tls"),
     ("oxetcd", "bench"),
     ("bench", "client"),
     ("bench", "tls"),
@@ -33,7 +37,7 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
 pub(crate) const RESERVED: &[(&str, &[&str])] = &[
     ("raft", &["replica"]),
     ("heed", &["storage"]),
-    ("tonic", &["api", "server", "client", "ctl", "bench", "conformance", "cluster"]),
+    ("tonic", &["api", "server", "client", "ctl", "proxy", "bench", "conformance", "cluster"]),
     (
         "tokio",
         &[
@@ -44,15 +48,16 @@ pub(crate) const RESERVED: &[(&str, &[&str])] = &[
             "server",
             "ctl",
             "utl",
+            "proxy",
             "oxetcd",
             "bench",
             "conformance",
             "cluster",
         ],
     ),
-    ("hyper", &["transport", "client", "server", "bench", "conformance", "cluster"]),
-    ("tracing", &["config", "tls", "transport", "server", "client", "ctl", "utl", "oxetcd"]),
-    ("prometheus", &["server"]),
+    ("hyper", &["transport", "client", "server", "proxy", "ctl", "bench", "conformance", "cluster"]),
+    ("tracing", &["config", "tls", "transport", "server", "client", "ctl", "utl", "proxy", "oxetcd"]),
+    ("prometheus", &["server", "proxy"]),
 ];
 
 /// Words that must not stand in the sources of layers 0 to 3, with where they may.

@@ -2,7 +2,8 @@
 //!
 //! The name it is called by decides (`etcd`, `etcdctl`, `etcdutl`); called by its own name, the
 //! first argument does (`server`, `ctl`, `utl`, `bench`). Anything else is the server's: `oxetcd
-//! --data-dir x` is `etcd --data-dir x`.
+//! --data-dir x` is `etcd --data-dir x`. The server's first argument may name a proxy instead
+//! (`gateway`, `grpc-proxy`).
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -13,6 +14,7 @@ enum Role {
     Ctl,
     Utl,
     Bench,
+    Proxy,
 }
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Role::Ctl => ctl::main(named("etcdctl", args)),
         Role::Utl => utl::main(named("etcdutl", args)),
         Role::Bench => bench::main(named("oxetcd bench", args)),
+        Role::Proxy => proxy::main(args),
     }
 }
 
@@ -35,7 +38,7 @@ fn role(mut args: Vec<OsString>) -> (Role, Vec<OsString>) {
     let program = if args.is_empty() { OsString::new() } else { args.remove(0) };
     let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     match name.as_str() {
-        "etcd" => return (Role::Server, args),
+        "etcd" => return (server_or_proxy(&args), args),
         "etcdctl" => return (Role::Ctl, args),
         "etcdutl" => return (Role::Utl, args),
         _ => {}
@@ -50,9 +53,20 @@ fn role(mut args: Vec<OsString>) -> (Role, Vec<OsString>) {
     match by_word {
         Some(role) => {
             args.remove(0);
-            (role, args)
+            match role {
+                Role::Server => (server_or_proxy(&args), args),
+                role => (role, args),
+            }
         }
-        None => (Role::Server, args),
+        None => (server_or_proxy(&args), args),
+    }
+}
+
+/// What `etcd` is with these arguments.
+fn server_or_proxy(args: &[OsString]) -> Role {
+    match args.first().and_then(|word| word.to_str()) {
+        Some(word) if proxy::is_command(word) => Role::Proxy,
+        _ => Role::Server,
     }
 }
 
@@ -73,5 +87,8 @@ mod tests {
         assert_eq!(of(&["oxetcd", "bench"]), (Role::Bench, 0));
         assert_eq!(of(&["oxetcd", "--version"]), (Role::Server, 1));
         assert_eq!(of(&["oxetcd"]), (Role::Server, 0));
+        assert_eq!(of(&["etcd", "gateway", "start"]), (Role::Proxy, 2));
+        assert_eq!(of(&["oxetcd", "server", "grpc-proxy"]), (Role::Proxy, 1));
+        assert_eq!(of(&["oxetcd", "grpc-proxy", "--help"]), (Role::Proxy, 2));
     }
 }

@@ -37,7 +37,7 @@ pub use accept::{Acceptor, ServerOptions};
 pub use connect::{ClientOptions, Connector, Scheme};
 pub use error::Error;
 pub use identity::{PeerIdentity, VerifiedCertificate};
-pub use parts::check_key_pair;
+pub use parts::{check_key_pair, common_name};
 pub use policy::Policy;
 pub use stream::{Socket, Stream};
 pub use verifier::Allowed;

@@ -2,13 +2,30 @@
 
 use std::path::Path;
 
-use rustls::sign::CertifiedKey;
+use rustls::{
+    pki_types::{CertificateDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
 
-use crate::{chain::Roots, crl::RevocationList, error::Error, key_pair, reload::Part};
+use crate::{
+    chain::Roots, crl::RevocationList, error::Error, key_pair, reload::Part, x509::Certificate,
+};
 
 /// Whether these files hold a certificate chain in PEM and its key.
 pub fn check_key_pair(cert: &Path, key: &Path) -> Result<(), Error> {
     key_pair::load(cert, key).map(drop)
+}
+
+/// The common name of the first certificate in a file.
+pub fn common_name(cert: &Path) -> Result<String, Error> {
+    let pem = std::fs::read(cert).map_err(|error| Error::reading(cert, &error))?;
+    let failed = |text: &str| Error::File(text.to_owned());
+    let first = CertificateDer::pem_slice_iter(&pem).find_map(Result::ok);
+    let first =
+        first.ok_or_else(|| failed("tls: failed to find any PEM data in certificate input"))?;
+    let certificate = Certificate::parse(&first);
+    let name = certificate.and_then(|certificate| certificate.common_name());
+    name.map_err(|_| failed("x509: malformed certificate"))
 }
 
 /// A certificate chain and its key.
