@@ -219,6 +219,11 @@ impl Cluster {
         &mut self.members[slot]
     }
 
+    /// The processor time that all members together have used.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        self.members.iter().map(Member::cpu_time).sum()
+    }
+
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network

@@ -198,6 +198,11 @@ impl Member {
         self.process.as_ref().map(Process::pid)
     }
 
+    /// The processor time that its process has used; none while there is no process.
+    pub fn cpu_time(&self) -> Result<std::time::Duration> {
+        self.process.as_ref().map_or(Ok(std::time::Duration::ZERO), Process::cpu_time)
+    }
+
     /// The flags, as a unit file of systemd has them.
     pub fn arguments(&self) -> Result<Vec<String>> {
         let (cluster, state) = self.joined.as_ref().context("no part of the cluster")?;
