@@ -21,6 +21,7 @@ pub struct Leases {
 #[derive(Clone, Debug)]
 struct Lease {
     ttl: i64,
+    granted_ms: u64,
     /// When it was granted or last renewed.
     since_ms: u64,
 }
@@ -48,6 +49,16 @@ impl Leases {
         self.alive.get(&id).map(|lease| lease.ttl)
     }
 
+    /// When a lease was granted or last renewed.
+    pub fn since_ms(&self, id: i64) -> Option<u64> {
+        self.alive.get(&id).map(|lease| lease.since_ms)
+    }
+
+    /// When a lease was granted.
+    pub fn granted_ms(&self, id: i64) -> Option<u64> {
+        self.alive.get(&id).map(|lease| lease.granted_ms)
+    }
+
     /// Notes that a lease was renewed; whether it exists.
     pub fn renewed(&mut self, id: i64, now_ms: u64) -> bool {
         let lease = self.alive.get_mut(&id);
@@ -68,7 +79,7 @@ impl Leases {
             return Err(Error::LeaseExist);
         }
         let ttl = ttl.max(self.ttl_min);
-        self.alive.insert(id, Lease { ttl, since_ms: now_ms });
+        self.alive.insert(id, Lease { ttl, granted_ms: now_ms, since_ms: now_ms });
         Ok(ttl)
     }
 

@@ -120,7 +120,7 @@ impl Member {
     }
 
     fn apply_entry(&mut self, entry: &Entry, now_ms: u64) -> Applied {
-        let context = Context { now_ms, has_waiter: true, size_in_use: 0 };
+        let context = Context { now_ms, has_waiter: true, size_in_use: 0, unix_ns: 0 };
         let applied = self.machine.apply(entry, context);
         let at = (RaftIndex(entry.index), Term(entry.term));
         self.window.append(applied.ops.clone(), at, self.machine.shared().store.revision());

@@ -1,122 +1,113 @@
 //! `sim [--seeds N] [--from SEED] [--threads N]`: runs seeds and sums up what they did. A seed that
 //! fails is named, and running it alone shows the same failure again.
+//!
+//! With the feature `switch`: `--mutant NAME` runs them with an old sin, and `--table FILE` looks for
+//! the first seed that catches each of all and writes the table.
 
-use std::{
-    collections::BTreeMap,
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::process::ExitCode;
 
-use sim::cluster::{Report, run};
+use sim::runner::{remember_panics, run_many};
 
+#[derive(Default)]
 struct Options {
     seeds: u64,
     from: u64,
     threads: usize,
+    mutant: Option<String>,
+    table: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { seeds: 100, from: 0, threads: 2 };
+    let mut options = Options { seeds: 100, threads: 2, ..Options::default() };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
-        let number: u64 = value.parse().map_err(|_| format!("{name} wants a number"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{name} wants a number"));
         match name.as_str() {
-            "--seeds" => options.seeds = number,
-            "--from" => options.from = number,
-            "--threads" => options.threads = usize::try_from(number).unwrap_or(1).max(1),
+            "--seeds" => options.seeds = number()?,
+            "--from" => options.from = number()?,
+            "--threads" => options.threads = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--mutant" => options.mutant = Some(value),
+            "--table" => options.table = Some(value),
             _ => return Err(format!("unknown option {name}")),
         }
     }
     Ok(options)
 }
 
-#[derive(Default)]
-struct Sums {
-    simulated_us: u64,
-    operations: u64,
-    answered: u64,
-    events: u64,
-    entries: u64,
-    messages: u64,
-    faults: BTreeMap<&'static str, u64>,
-    failures: Vec<String>,
-}
-
-impl Sums {
-    fn add(&mut self, report: Report) {
-        self.simulated_us += report.simulated_us;
-        self.operations += report.operations;
-        self.answered += report.answered;
-        self.events += report.events;
-        self.entries += report.entries;
-        self.messages += report.messages;
-        for (kind, count) in report.faults {
-            *self.faults.entry(kind).or_default() += count;
+fn main() -> ExitCode {
+    let done = options().and_then(|options| {
+        remember_panics();
+        match options.mutant.is_some() || options.table.is_some() {
+            true => with_mutants(&options),
+            false => plain(&options),
+        }
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(what) => {
+            eprintln!("sim: {what}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn main() -> ExitCode {
-    let options = match options() {
-        Ok(options) => options,
-        Err(what) => {
-            eprintln!("sim: {what}");
-            return ExitCode::FAILURE;
-        }
+/// Whether all seeds ran clean.
+fn plain(options: &Options) -> Result<bool, String> {
+    let failed = |what: &str| println!("FAILED {what}");
+    let sums = run_many(options.from, options.seeds, options.threads, failed);
+    println!("{}", sums.summary());
+    Ok(sums.failures.is_empty())
+}
+
+#[cfg(not(feature = "switch"))]
+fn with_mutants(_: &Options) -> Result<bool, String> {
+    Err("built without mutants; use `cargo xtask mutants`".to_owned())
+}
+
+/// Whether all mutants that were asked for are caught.
+#[cfg(feature = "switch")]
+fn with_mutants(options: &Options) -> Result<bool, String> {
+    use std::sync::Mutex;
+
+    use mutants::Mutant;
+    use sim::{sins, verdict};
+
+    let named = |mutant: &&Mutant| {
+        options.mutant.as_ref().is_none_or(|names| names.split(',').any(|n| n == mutant.name()))
     };
-    let began = Instant::now();
-    let next = AtomicU64::new(options.from);
-    let end = options.from.saturating_add(options.seeds);
-    let sums = Mutex::new(Sums::default());
+    let asked: Vec<Mutant> = Mutant::ALL.iter().filter(named).copied().collect();
+    let (queue, rows) = (Mutex::new(asked.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..options.threads {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    let outcome = std::panic::catch_unwind(|| run(seed));
-                    let mut sums = sums.lock().expect("nobody panics while holding it");
-                    match outcome {
-                        Ok(Ok(report)) => sums.add(report),
-                        Ok(Err(what)) => {
-                            println!("FAILED {what}");
-                            sums.failures.push(format!("seed {seed}"));
+                    let next = queue.lock().expect("nobody panics while holding it").next();
+                    let Some(mutant) = next else { return };
+                    let row = sins::hunt(*mutant, options.from, options.seeds);
+                    let name = mutant.name();
+                    match &row.caught {
+                        Some((seed, _, what)) => {
+                            let told: String = what.lines().next().unwrap_or_default().into();
+                            let told: String = told.chars().take(300).collect();
+                            println!("{name}: {} ({told})", verdict::checker(what));
+                            let _ = seed;
                         }
-                        Err(_) => {
-                            println!("FAILED seed {seed}: a broken invariant stopped a member");
-                            sums.failures.push(format!("seed {seed}"));
-                        }
+                        None => println!("{name}: NOT CAUGHT by {} seeds", options.seeds),
                     }
+                    rows.lock().expect("nobody panics while holding it").push(row);
                 }
             });
         }
     });
-    let sums = sums.into_inner().expect("nobody panics while holding it");
-    let took = began.elapsed().as_secs_f64();
-    let hours = sums.simulated_us as f64 / 3_600e6;
-    println!(
-        "{} seeds in {took:.0} s: {hours:.2} simulated hours ({:.3} per second), {} failed",
-        options.seeds,
-        hours / took,
-        sums.failures.len()
-    );
-    println!(
-        "checked {} operations ({} answered), {} watched events, {} committed entries, {} messages",
-        sums.operations, sums.answered, sums.events, sums.entries, sums.messages
-    );
-    for (kind, count) in &sums.faults {
-        println!("{count:>10} {kind}");
+    let mut rows = rows.into_inner().expect("nobody panics while holding it");
+    rows.sort_by_key(|row| row.mutant);
+    if let Some(file) = &options.table {
+        std::fs::write(file, sins::table(&rows, options.seeds))
+            .map_err(|error| format!("{file}: {error}"))?;
     }
-    if sums.failures.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    println!("failed: {}", sums.failures.join(", "));
-    ExitCode::FAILURE
+    let caught = rows.iter().filter(|row| row.caught.is_some()).count();
+    println!("{caught} of {} mutants are caught", rows.len());
+    Ok(caught == rows.len())
 }

@@ -146,7 +146,8 @@ fn value(rng: &mut StdRng) -> Bytes {
     (0..len).map(|_| rng.random_range(b'0'..b'4')).collect::<Vec<u8>>().into()
 }
 
-fn lease_id(rng: &mut StdRng) -> i64 {
+/// One of the few leases.
+pub fn lease_id(rng: &mut StdRng) -> i64 {
     rng.random_range(1..=LEASES)
 }
 

@@ -1,26 +1,43 @@
 //! Clients: each asks one member one thing at a time, waits for the answer, and after a while gives
 //! up without knowing what became of it.
 
-use api::etcdserverpb::{InternalRaftRequest, LeaseRevokeRequest, RequestHeader};
-use mvcc::RangeQuery;
+use api::{
+    etcdserverpb::{InternalRaftRequest, LeaseRevokeRequest, RequestHeader},
+    ids::Term,
+};
+use mutants::{Mutant, is_on};
 use prost::Message;
 use rand::Rng;
 use replica::Input;
 
 use super::{
     Event, World,
-    history::{Asked, Told},
+    history::{Asked, Told, Who},
+    lockers::Locker,
+    reads::Waits,
 };
 use crate::requests;
 
 /// A client waits no longer than this.
 const PATIENCE_US: u64 = 5_000_000;
+/// Leases are short, so that they end within a run.
+const TTL_MAX: i64 = 8;
 
 /// One client.
 #[derive(Default)]
 pub(super) struct Client {
     /// What it waits for.
     waits: Option<usize>,
+    /// Who it is.
+    who: Who,
+    /// What it does, if that is to count under a lock.
+    pub(super) locker: Option<Locker>,
+}
+
+impl Client {
+    pub(super) fn locker() -> Client {
+        Client { locker: Some(Locker::default()), ..Client::default() }
+    }
 }
 
 impl World {
@@ -38,111 +55,180 @@ impl World {
             return Ok(());
         }
         let member = running[self.rng.random_range(0..running.len())];
+        if self.clients[client].locker.is_some() {
+            return self.locker_acts(client, member);
+        }
+        self.log_in(client, member);
         let revision = self.slots[&member]
             .live
             .as_ref()
             .map_or(1, |live| live.machine.shared().store.revision());
+        let who = self.clients[client].who.clone();
         let kind = self.rng.random_range(0..100);
-        if kind < 60 {
-            self.ask_change(client, member, revision)
-        } else if kind < 90 {
-            self.ask_read(client, member, revision)
-        } else {
+        if kind < 55 {
+            let request = self.random_change(revision);
+            self.ask_change(client, member, request, who).map(|_| ())
+        } else if kind < 80 {
             let request = requests::range(&mut self.rng, revision);
-            let operation = self.begin(client, Asked::LocalRead(request));
-            self.answer_read(member, operation);
-            Ok(())
+            let operation = self.begin(client, Asked::Read(request), who);
+            self.pass(member, Waits::Read(operation))
+        } else if kind < 90 {
+            let request = requests::range(&mut self.rng, revision);
+            let operation = self.begin(client, Asked::LocalRead(request), who);
+            self.answer_read(member, operation)
+        } else {
+            let lease = requests::lease_id(&mut self.rng);
+            let operation = self.begin(client, Asked::Renewal(lease), who);
+            let leads = |id: &&u64| self.slots[id].live.as_ref().is_some_and(|live| live.leads);
+            let leaders: Vec<u64> = running.iter().filter(leads).copied().collect();
+            if leaders.is_empty() {
+                self.end(operation, Told::Refused);
+                return Ok(());
+            }
+            let leader = leaders[self.rng.random_range(0..leaders.len())];
+            self.renew(leader, operation)
         }
     }
 
-    fn begin(&mut self, client: usize, asked: Asked) -> usize {
-        let operation = self.history.begin(asked, self.now_us);
+    /// With authentication in the mix clients are somebody, and seldom look whether they still are.
+    fn log_in(&mut self, client: usize, member: u64) {
+        if !self.swarm.auth || self.rng.random_bool(0.7) {
+            return;
+        }
+        let Some(live) = &self.slots[&member].live else { return };
+        let revision = live.machine.shared().auth.read().revision();
+        let (user, revision) = requests::sender(&mut self.rng, revision);
+        self.clients[client].who = Who { user, revision };
+    }
+
+    fn random_change(&mut self, revision: i64) -> InternalRaftRequest {
+        if self.swarm.auth && self.rng.random_bool(0.15) {
+            return requests::auth_change(&mut self.rng);
+        }
+        let mut request = requests::request(&mut self.rng, revision, 0);
+        if let Some(grant) = &mut request.lease_grant
+            && (TTL_MAX..1_000).contains(&grant.ttl)
+        {
+            grant.ttl %= TTL_MAX;
+        }
+        request
+    }
+
+    pub(super) fn begin(&mut self, client: usize, asked: Asked, who: Who) -> usize {
+        let operation = self.history.begin(asked, who, self.now_us);
         self.clients[client].waits = Some(operation);
         self.after(PATIENCE_US, Event::GiveUp { client, operation });
         operation
     }
 
-    fn ask_change(&mut self, client: usize, member: u64, revision: i64) -> Result<(), String> {
-        let id = self.id();
-        let request = requests::request(&mut self.rng, revision, id);
-        let operation = self.begin(client, Asked::Change(Box::new(request.clone())));
-        self.history.by_id.insert(id, operation);
-        self.propose(member, id, &request)
+    /// Asks for a change in somebody's name; returns the operation.
+    pub(super) fn ask_change(
+        &mut self,
+        client: usize,
+        member: u64,
+        request: InternalRaftRequest,
+        who: Who,
+    ) -> Result<usize, String> {
+        let operation = self.begin(client, Asked::Change(Box::new(request.clone())), who.clone());
+        self.send_change(member, operation, request, who)?;
+        Ok(operation)
     }
 
-    fn ask_read(&mut self, client: usize, member: u64, revision: i64) -> Result<(), String> {
-        let request = requests::range(&mut self.rng, revision);
-        let operation = self.begin(client, Asked::Read(request));
-        let id = self.id();
-        self.slot(member).reads.insert(id, (operation, None));
-        self.feed(member, Input::ReadIndex { id })
-    }
-
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    fn propose(
+    fn send_change(
         &mut self,
         member: u64,
-        id: u64,
-        request: &InternalRaftRequest,
+        operation: usize,
+        mut request: InternalRaftRequest,
+        who: Who,
     ) -> Result<(), String> {
+        let id = self.id();
+        let Who { user: username, revision: auth_revision } = who;
+        request.header = Some(RequestHeader { id, username, auth_revision });
+        self.history.by_id.insert(id, operation);
         let Some(live) = &mut self.slot(member).live else { return Ok(()) };
         live.waiting.insert(id);
         let data = request.encode_to_vec().into();
         self.feed(member, Input::Propose { ticket: id, data })
     }
 
-    /// The lessor of a leader wants leases revoked.
-    pub(super) fn revoke(&mut self, member: u64, leases: Vec<i64>) -> Result<(), String> {
+    pub(super) fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The lessor of the leader of `term` has found these leases expired, at `decided_us`.
+    pub(super) fn revoke(
+        &mut self,
+        member: u64,
+        leases: Vec<i64>,
+        term: Term,
+        decided_us: u64,
+    ) -> Result<(), String> {
         for lease in leases {
             let id = self.id();
-            self.history.expiries.insert(id, (lease, self.now_us));
+            self.history.expiries.insert(id, (lease, member, decided_us));
+            let Some(live) = &mut self.slot(member).live else { return Ok(()) };
+            let shared = live.machine.shared();
+            let root = {
+                let auth = shared.auth.read();
+                if auth.is_enabled() { auth.root() } else { auth::Identity::nobody() }
+            };
+            let (username, auth_revision) = (root.user, root.revision);
             let request = InternalRaftRequest {
-                header: Some(RequestHeader { id, ..RequestHeader::default() }),
+                header: Some(RequestHeader { id, username, auth_revision }),
                 lease_revoke: Some(LeaseRevokeRequest { id: lease }),
                 ..InternalRaftRequest::default()
             };
-            self.propose(member, id, &request)?;
+            live.waiting.insert(id);
+            let data = request.encode_to_vec().into();
+            self.feed(member, Input::ProposeAsLeader { ticket: id, data, term })?;
         }
         Ok(())
-    }
-
-    /// Reads from a member's store, as it is now.
-    pub(super) fn answer_read(&mut self, member: u64, operation: usize) {
-        let request = match self.history.asked(operation) {
-            Asked::Read(request) | Asked::LocalRead(request) => request.clone(),
-            Asked::Change(_) => return,
-        };
-        let Some(live) = &self.slot(member).live else { return };
-        let position = live.applied().0;
-        let answer = live.machine.shared().store.range(&RangeQuery::from(&request));
-        let answer = answer.map_err(|error| match error {
-            mvcc::ReadError::Compacted => api::error::Error::Compacted.message().to_owned(),
-            mvcc::ReadError::Future => api::error::Error::FutureRev.message().to_owned(),
-            mvcc::ReadError::Storage(error) => error.to_string(),
-        });
-        self.end(operation, Told::Read { position, answer });
     }
 
     /// An operation is answered, unless its client has given up.
     pub(super) fn end(&mut self, operation: usize, told: Told) {
         let client = self.clients.iter().position(|client| client.waits == Some(operation));
         let Some(client) = client else { return };
+        self.clients[client].waits = None;
+        self.locker_told(client, operation, &told);
         self.history.end(operation, self.now_us, told);
         self.next(client);
     }
 
     pub(super) fn client_gives_up(&mut self, client: usize, operation: usize) {
-        if self.clients[client].waits == Some(operation) {
-            self.next(client);
+        if self.clients[client].waits != Some(operation) {
+            return;
         }
+        let again = is_on(Mutant::TxnRetried) && !self.quiet;
+        if let (true, Asked::Change(request)) = (again, self.history.asked(operation)) {
+            let (request, who) = ((**request).clone(), self.history.who(operation).clone());
+            let members: Vec<u64> = self.slots.keys().copied().collect();
+            let member = members[self.rng.random_range(0..members.len())];
+            self.after(PATIENCE_US, Event::GiveUp { client, operation });
+            self.after(1_000, Event::Again { member, operation, request: Box::new(request), who });
+            return;
+        }
+        self.clients[client].waits = None;
+        self.locker_told(client, operation, &Told::Refused);
+        self.next(client);
+    }
+
+    /// A client that retries what it must not sends its request again.
+    pub(super) fn again(
+        &mut self,
+        member: u64,
+        operation: usize,
+        request: InternalRaftRequest,
+        who: Who,
+    ) -> Result<(), String> {
+        self.send_change(member, operation, request, who)
     }
 
     fn next(&mut self, client: usize) {
-        self.clients[client].waits = None;
+        if self.clients[client].locker.is_some() {
+            return;
+        }
         let pause = self.rng.random_range(1_000..200_000);
         self.after(pause, Event::Client(client));
     }

@@ -6,9 +6,22 @@ use api::{
 };
 use rand::Rng;
 use replica::Input;
-use vfs::fault::Operation;
+use vfs::fault::{Fault, Operation};
 
-use super::{Event, World, member::Died, member_of};
+use super::{
+    Event, World,
+    member::{Died, Live, wal_dir},
+    member_of,
+    reads::Gate,
+};
+
+/// The operating system's number of a failed operation on a disk.
+const EIO: i32 = 5;
+
+/// Whether a member's death is one that was planned.
+pub(super) fn is_planned(died: &Died) -> bool {
+    ["os error 5)", "Input/output", "No space left"].iter().any(|text| died.0.contains(text))
+}
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +31,26 @@ pub(super) enum Kind {
     Partition,
     Pause,
     DiskFailure,
+    FullDisk,
+    Damage,
+    ClockJump,
     Transfer,
     Membership,
+    Defragmentation,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 11] = [
     Kind::Crash,
     Kind::Blackout,
     Kind::Partition,
     Kind::Pause,
     Kind::DiskFailure,
+    Kind::FullDisk,
+    Kind::Damage,
+    Kind::ClockJump,
     Kind::Transfer,
     Kind::Membership,
+    Kind::Defragmentation,
 ];
 
 impl World {
@@ -47,8 +68,12 @@ impl World {
             Kind::Partition => swarm.partition_ms,
             Kind::Pause => swarm.pause_ms,
             Kind::DiskFailure => swarm.disk_failure_ms,
+            Kind::FullDisk => swarm.full_disk_ms,
+            Kind::Damage => swarm.damage_ms,
+            Kind::ClockJump => swarm.clock_jump_ms,
             Kind::Transfer => swarm.transfer_ms,
             Kind::Membership => swarm.membership_ms,
+            Kind::Defragmentation => swarm.defragmentation_ms,
         }
     }
 
@@ -95,8 +120,21 @@ impl World {
                     _ => Operation::Sync,
                 };
                 if let Some(live) = &mut self.slot(victim).live {
-                    live.plan_disk_failure(operation);
+                    live.plan_disk_failure(operation, Fault::Error(EIO));
                 }
+            }
+            Kind::FullDisk => self.fill_disk(victim),
+            Kind::Damage => self.damage(victim)?,
+            Kind::ClockJump => {
+                self.count("clock jumps");
+                let ms = self.rng.random_range(10..5_000);
+                self.slot(victim).clock_ahead_ms += ms;
+                let jump = (victim, self.now_us, ms);
+                self.history.jumps.push(jump);
+            }
+            Kind::Defragmentation => {
+                self.count("defragmentations");
+                self.attempt(victim, Live::defragment)?;
             }
             Kind::Transfer => {
                 self.count("transfers");
@@ -110,9 +148,75 @@ impl World {
         Ok(())
     }
 
-    /// Whether a member's death is one that was planned.
-    pub(super) fn faulty_disk(&self, died: &Died) -> bool {
-        died.0.contains("os error 5") || died.0.contains("Input/output")
+    /// There is no room for the next write of the log, of which a part may get through, or for the
+    /// next commit of the store.
+    fn fill_disk(&mut self, victim: u64) {
+        self.count("full disks");
+        let (store, bytes) = (self.rng.random(), self.rng.random_range(0..200));
+        let Some(live) = &mut self.slot(victim).live else { return };
+        match store {
+            true => live.fill_store(),
+            false => live.plan_disk_failure(Operation::Write, Fault::ShortWrite(bytes)),
+        }
+    }
+
+    /// A member loses power, and its disk a bit or all there is. Only where the others can go on
+    /// without it, and one at a time.
+    fn damage(&mut self, victim: u64) -> Result<(), String> {
+        let busy = self.slots.values().any(|slot| slot.damaged && !slot.gone);
+        let voters = self.voters();
+        if busy || voters.len() < 3 || !voters.contains(&victim) {
+            return Ok(());
+        }
+        self.crash(victim, false);
+        let (kind, seed) = (self.rng.random_range(0..3), self.rng.random());
+        let slot = self.slot(victim);
+        let Some(disk) = &slot.disk else { return Ok(()) };
+        let (kind, done) = match kind {
+            0 => ("wiped disks", true),
+            1 => ("bits turned over in stores", disk.damage_store(seed)),
+            _ => ("bits turned over in logs", disk.damage_log(&wal_dir(), seed)),
+        };
+        if !done {
+            return Ok(());
+        }
+        slot.damaged = true;
+        self.count(kind);
+        if kind == "wiped disks" { self.found_damage(victim, "nothing is left") } else { Ok(()) }
+    }
+
+    /// A member has found its disk damaged: it stops, and an operator replaces it.
+    pub(super) fn found_damage(&mut self, member: u64, what: &str) -> Result<(), String> {
+        let slot = self.slot(member);
+        if !slot.damaged {
+            return Err(format!("member {member}: {what}"));
+        }
+        (slot.live, slot.disk) = (None, None);
+        slot.gate = Gate::default();
+        self.lose_watchers(member);
+        self.count("damaged members replaced");
+        self.after(1_000_000, Event::Replace { member });
+        Ok(())
+    }
+
+    /// Removes a member that will not come back, over and over until that is done. Another one is
+    /// added as any other is.
+    pub(super) fn replace(&mut self, member: u64) -> Result<(), String> {
+        let ids: Vec<u64> = self.slots.keys().copied().collect();
+        if ids.iter().any(|id| self.is_removed(*id, member)) {
+            self.slot(member).gone = true;
+            return Ok(());
+        }
+        self.after(2_000_000, Event::Replace { member });
+        let Some(leader) = self.leader() else { return Ok(()) };
+        self.next_id += 1;
+        let change = ConfChange {
+            id: self.next_id,
+            r#type: ConfChangeType::ConfChangeRemoveNode as i32,
+            node_id: member,
+            context: bytes::Bytes::new(),
+        };
+        self.feed(leader, Input::ProposeConfChange { ticket: change.id, change })
     }
 
     /// A member loses power and comes back after a while.
@@ -122,7 +226,7 @@ impl World {
         let slot = self.slot(member);
         let Some(live) = slot.live.take() else { return };
         slot.disk = Some(live.crash(mid_write, seed));
-        slot.reads.clear();
+        slot.gate = Gate::default();
         slot.paused_until_us = 0;
         self.lose_watchers(member);
         self.after(off_us, Event::Start { member });
@@ -205,7 +309,7 @@ impl World {
         slot.live = None;
         slot.disk = None;
         slot.gone = true;
-        slot.reads.clear();
+        slot.gate = Gate::default();
         self.lose_watchers(member);
     }
 }

@@ -13,9 +13,15 @@ use api::{
 };
 use apply::{Applied, Response};
 use model::Model;
+pub(super) use model::Who;
 use mvcc::RangeAnswer;
 use prost::Message;
-use storage::Op;
+use storage::{Bucket, Op};
+
+use super::lockers::{COUNT, Claim};
+
+/// Clocks of members run up to 5 % fast or slow: leases may end so much early, in per mille.
+const DRIFT: u64 = 60;
 
 /// What a client asks for.
 pub(super) enum Asked {
@@ -25,6 +31,16 @@ pub(super) enum Asked {
     Read(RangeRequest),
     /// A read of whatever the asked member has.
     LocalRead(RangeRequest),
+    /// The whole time of a lease again.
+    Renewal(i64),
+}
+
+/// A renewal, at a member that had applied the log up to `position`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewal {
+    pub(super) lease: i64,
+    pub(super) at_us: u64,
+    pub(super) position: u64,
 }
 
 /// What a client was told.
@@ -33,13 +49,17 @@ pub(super) enum Told {
     Changed(Box<Result<Response, apply::ApplyError>>),
     /// The answer to a read, by a member that had applied the log up to an index.
     Read { position: u64, answer: Result<RangeAnswer, String> },
-    /// It will never happen.
+    /// A lease lives on.
+    Renewed(Renewal),
+    /// It will never happen, or the client has given up.
     Refused,
 }
 
 /// One operation of a client.
 pub(super) struct Operation {
     pub(super) asked: Asked,
+    /// In whose name.
+    who: Who,
     pub(super) began_us: u64,
     /// When the answer came, and what it was; none for one that nobody knows the outcome of.
     pub(super) ended: Option<(u64, Told)>,
@@ -61,13 +81,17 @@ pub(super) struct History {
     log: Vec<Committed>,
     /// Changes by the id of their request.
     pub(super) by_id: BTreeMap<u64, usize>,
-    /// Revokes that the lessor asked for: request id to lease and time.
-    pub(super) expiries: BTreeMap<u64, (i64, u64)>,
+    /// Revokes that a lessor asked for: request id to lease, member and time.
+    pub(super) expiries: BTreeMap<u64, (i64, u64, u64)>,
+    /// Jumps of clocks: the member, when, and how far in milliseconds.
+    pub(super) jumps: Vec<(u64, u64, u64)>,
+    /// What must hold where an operation was answered.
+    claims: BTreeMap<usize, Vec<Claim>>,
 }
 
 impl History {
-    pub(super) fn begin(&mut self, asked: Asked, began_us: u64) -> usize {
-        self.operations.push(Operation { asked, began_us, ended: None });
+    pub(super) fn begin(&mut self, asked: Asked, who: Who, began_us: u64) -> usize {
+        self.operations.push(Operation { asked, who, began_us, ended: None });
         self.operations.len() - 1
     }
 
@@ -81,10 +105,34 @@ impl History {
         &self.operations[operation].asked
     }
 
+    pub(super) fn who(&self, operation: usize) -> &Who {
+        &self.operations[operation].who
+    }
+
+    /// Notes what must hold where an operation is answered.
+    pub(super) fn claim(&mut self, operation: usize, claim: Claim) {
+        self.claims.entry(operation).or_default().push(claim);
+    }
+
     /// How many operations there were, and how many of them were answered.
     pub(super) fn counts(&self) -> (u64, u64) {
         let answered = self.operations.iter().filter(|op| op.ended.is_some()).count();
         (self.operations.len() as u64, answered as u64)
+    }
+
+    /// How many operations there were of each kind.
+    pub(super) fn kinds(&self) -> BTreeMap<&'static str, u64> {
+        let mut kinds = BTreeMap::new();
+        for operation in &self.operations {
+            let kind = match operation.asked {
+                Asked::Change(_) => "changes",
+                Asked::Read(_) => "linearizable reads",
+                Asked::LocalRead(_) => "serializable reads",
+                Asked::Renewal(_) => "renewals of leases",
+            };
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
     }
 
     /// How long the committed log is.
@@ -106,9 +154,10 @@ impl History {
             Some(known) if known.entry != entry => {
                 Err(format!("member {member} applied another entry {index} than others before"))
             }
-            Some(known) if known.ops != ops => {
-                Err(format!("entry {index} has another effect on member {member} than on others"))
-            }
+            Some(known) if known.ops != ops => Err(format!(
+                "entry {index} has another effect on member {member} than on others: {:?}",
+                applied.ops
+            )),
             Some(_) => Ok(()),
             None if index == self.log.len() as u64 + 1 => {
                 self.log.push(Committed { entry, ops, at_us });
@@ -132,55 +181,101 @@ impl History {
         let mut positions = BTreeMap::new();
         let mut reads: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (at, operation) in self.operations.iter().enumerate() {
-            if let Some((_, Told::Read { position, .. })) = &operation.ended {
-                reads.entry(*position).or_default().push(at);
+            match &operation.ended {
+                Some((_, Told::Read { position, .. })) => {
+                    reads.entry(*position).or_default().push(at);
+                }
+                Some((_, Told::Renewed(renewal))) => {
+                    reads.entry(renewal.position).or_default().push(at);
+                }
+                _ => {}
             }
         }
         let mut model = Model::new();
         let mut seen = BTreeSet::new();
         for at in reads.get(&0).into_iter().flatten() {
-            self.check_read(*at, &model)?;
+            self.check_read(*at, &mut model)?;
         }
         for committed in &self.log {
             let index = committed.entry.index;
             if committed.entry.r#type == EntryType::EntryNormal as i32
                 && !committed.entry.data.is_empty()
             {
-                let request = InternalRaftRequest::decode(committed.entry.data.clone())
-                    .map_err(|error| format!("entry {index} is no request: {error}"))?;
-                let id = request.header.as_ref().map_or(0, |header| header.id);
-                if !seen.insert(id) {
-                    return Err(format!("request {id} was applied twice, again at entry {index}"));
-                }
-                if let Some((lease, asked_us)) = self.expiries.get(&id) {
-                    let early = model.leases().exists(*lease)
-                        && !model.leases().may_expire(*lease, asked_us / 1000);
-                    if early {
-                        return Err(format!("lease {lease} was revoked early, at {asked_us} us"));
-                    }
-                }
-                let expected = model.apply(&request, committed.at_us / 1000);
-                if let Some(at) = self.by_id.get(&id) {
-                    positions.insert(*at, index);
-                    let Some((_, told)) = &self.operations[*at].ended else { continue };
-                    let Told::Changed(got) = told else {
-                        return Err(format!("request {id} was refused and yet applied"));
-                    };
-                    let same = crate::against_model::same_answer(&expected, got);
-                    if !same {
-                        return Err(format!(
-                            "answer to entry {index}: expected {expected:?}, got {got:?}"
-                        ));
-                    }
-                }
+                self.check_entry(committed, &mut model, &mut seen, &mut positions)?;
             }
             for at in reads.get(&index).into_iter().flatten() {
-                self.check_read(*at, &model)?;
+                self.check_read(*at, &mut model)?;
                 positions.insert(*at, index);
             }
         }
         self.check_acknowledged(&positions)?;
         Ok((model, positions))
+    }
+
+    fn check_entry(
+        &self,
+        committed: &Committed,
+        model: &mut Model,
+        seen: &mut BTreeSet<u64>,
+        positions: &mut BTreeMap<usize, u64>,
+    ) -> Result<(), String> {
+        let index = committed.entry.index;
+        let request = InternalRaftRequest::decode(committed.entry.data.clone())
+            .map_err(|error| format!("entry {index} is no request: {error}"))?;
+        let id = request.header.as_ref().map_or(0, |header| header.id);
+        if !seen.insert(id) {
+            return Err(format!("request {id} was applied twice, again at entry {index}"));
+        }
+        if let Some(expiry) = self.expiries.get(&id) {
+            self.check_expiry(*expiry, model)?;
+        }
+        let operation = self.by_id.get(&id).copied();
+        if let Some(at) = operation {
+            for claim in self.claims.get(&at).into_iter().flatten() {
+                check_claim(claim, model, committed)?;
+            }
+        }
+        let expected = model.apply(&request, committed.at_us / 1000);
+        let Some(at) = operation else { return Ok(()) };
+        if let Some(before) = positions.insert(at, index) {
+            return Err(format!("one operation took effect at entry {before} and at {index}"));
+        }
+        let Some((_, told)) = &self.operations[at].ended else { return Ok(()) };
+        let Told::Changed(got) = told else {
+            return Err(format!("request {id} was refused and yet applied"));
+        };
+        if !crate::against_model::same_answer(&expected, got) {
+            return Err(format!("answer to entry {index}: expected {expected:?}, got {got:?}"));
+        }
+        Ok(())
+    }
+
+    /// No lease ends early by the clock of the member that decided it.
+    fn check_expiry(
+        &self,
+        (lease, member, decided_us): (i64, u64, u64),
+        model: &Model,
+    ) -> Result<(), String> {
+        let leases = model.leases();
+        let Some((since_ms, ttl)) = leases.since_ms(lease).zip(leases.ttl(lease)) else {
+            return Ok(());
+        };
+        // The lease that had expired was revoked meanwhile, and another one has its id. In etcd that
+        // one ends, too.
+        if leases.granted_ms(lease).is_some_and(|granted| granted > decided_us / 1000) {
+            return Ok(());
+        }
+        let jumped =
+            |(who, at_us, _): &&(u64, u64, u64)| *who == member && at_us / 1000 >= since_ms;
+        let jumps: u64 = self.jumps.iter().filter(jumped).map(|(.., ms)| ms).sum();
+        let slack_ms = ttl.unsigned_abs() * DRIFT + jumps + 5;
+        if leases.may_expire(lease, decided_us / 1000 + slack_ms) {
+            return Ok(());
+        }
+        Err(format!(
+            "lease {lease} of {ttl} s, granted or renewed at {since_ms} ms, was ended early, by a \
+             decision of member {member} at {decided_us} us"
+        ))
     }
 
     /// Whatever was acknowledged is in the log.
@@ -196,13 +291,29 @@ impl History {
         Ok(())
     }
 
-    fn check_read(&self, at: usize, model: &Model) -> Result<(), String> {
+    fn check_read(&self, at: usize, model: &mut Model) -> Result<(), String> {
         let operation = &self.operations[at];
+        if let Some((_, Told::Renewed(renewal))) = &operation.ended {
+            return match model.renewed(renewal.lease, renewal.at_us / 1000) {
+                true => Ok(()),
+                false => Err(format!("a lease that is not there was renewed: {renewal:?}")),
+            };
+        }
         let (Asked::Read(request) | Asked::LocalRead(request)) = &operation.asked else {
             return Err("a change was answered as a read".to_owned());
         };
         let Some((_, Told::Read { position, answer })) = &operation.ended else { return Ok(()) };
-        let expected = model.range(request);
+        if let Some(Claim::Holds { key, created }) =
+            self.claims.get(&at).and_then(|claims| claims.first())
+            && model.keys().get(key).is_none_or(|kv| kv.create_revision != *created)
+        {
+            return Err(format!(
+                "a lock was given at entry {position} to one whose lease has ended"
+            ));
+        }
+        let (key, end) = (&request.key, &request.range_end);
+        let permitted = model.auth().check_read(&operation.who, key, end);
+        let expected = permitted.and_then(|()| model.range(request));
         let same = match (&expected, answer) {
             (Ok(expected), Ok(got)) => {
                 expected.kvs == got.kvs
@@ -225,7 +336,7 @@ impl History {
         let mut ends: Vec<(u64, u64)> = Vec::new();
         let mut begins: Vec<(u64, usize)> = Vec::new();
         for (at, operation) in self.operations.iter().enumerate() {
-            if matches!(operation.asked, Asked::LocalRead(_)) {
+            if matches!(operation.asked, Asked::LocalRead(_) | Asked::Renewal(_)) {
                 continue;
             }
             let Some(position) = positions.get(&at) else { continue };
@@ -256,6 +367,27 @@ impl History {
     }
 }
 
+/// Whether a count is written over the one that it was made of.
+fn check_claim(claim: &Claim, model: &Model, committed: &Committed) -> Result<(), String> {
+    let Claim::Counted { before } = claim else { return Ok(()) };
+    let Ok(request) = InternalRaftRequest::decode(committed.entry.data.clone()) else {
+        return Ok(());
+    };
+    // Only if its guards let it through.
+    let mut after = model.clone();
+    let written = after.apply(&request, 0);
+    let succeeded = matches!(&written, Ok(model::Answer::Txn(txn)) if txn.succeeded);
+    let count = model.keys().get(COUNT).map(|kv| kv.value.clone());
+    let Some(count) = count.filter(|_| succeeded) else { return Ok(()) };
+    if count[..] == *before.to_string().as_bytes() {
+        return Ok(());
+    }
+    let index = committed.entry.index;
+    Err(format!(
+        "a count under a lock was lost at entry {index}: {before} was read, {count:?} is there"
+    ))
+}
+
 /// A hash (FNV-1a) of changes to the store.
 fn hash_ops(ops: &[Op]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -264,7 +396,8 @@ fn hash_ops(ops: &[Op]) -> u64 {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
-    for op in ops {
+    // Members cut their v2 stores at different times; they are no part of what must be equal.
+    for op in ops.iter().filter(|op| op.bucket() != Bucket::V2) {
         match op {
             Op::Put { bucket, key, value } => {
                 add(bucket.name().as_bytes());

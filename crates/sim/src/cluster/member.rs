@@ -2,8 +2,8 @@
 //! as the server's threads drive them, but one step at a time and in virtual time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    path::{Path, PathBuf},
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -15,17 +15,17 @@ use api::{
 use apply::{Applied, Context, Effect, StateMachine};
 use bytes::Bytes;
 use lease::LeaseAction;
+use mutants::{Mutant, is_on};
 use mvcc::Compaction;
-use replica::{Input, Node, Output, Recovered, Role, bootstrap_entries};
-use storage::{Backend, Window, mem::MemBackend, schema};
-use vfs::{
-    Fs,
-    fault::{Fault, FaultFs, Operation},
-    mem::MemFs,
-};
+use replica::{Input, Node, Output, Role};
+use storage::{Backend, ReadTx, Window, schema};
+use vfs::fault::{Fault, FaultFs, Operation};
 use wal::Wal;
 
-use super::watchers::Watching;
+use super::{
+    disk::{Disk, Failing, image_of, with_import},
+    watchers::Watching,
+};
 
 /// Small segments, so that cutting and purging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -36,35 +36,18 @@ const CATCHUP_ENTRIES: u64 = 20;
 /// Segments kept on disk behind the last snapshot.
 const WALS_KEPT: usize = 2;
 
-/// What outlives a crash.
-#[derive(Clone)]
-pub(super) struct Disk {
-    /// The file system of the log.
-    pub(super) fs: MemFs,
-    /// The store: one commit is there as a whole or not at all.
-    pub(super) store: MemBackend,
-    /// Stores of other members that arrived as snapshots, by their index, until they are installed.
-    pub(super) received: BTreeMap<u64, MemBackend>,
-}
-
-impl Disk {
-    pub(super) fn new() -> Disk {
-        Disk { fs: MemFs::new(), store: MemBackend::new(), received: BTreeMap::new() }
-    }
-}
-
 /// Something for the log's disk to do.
-enum Write {
+pub(super) enum Write {
     Save { ready: u64, hard_state: Option<HardState>, entries: Vec<Entry> },
     Snapshot(walpb::Snapshot),
     Restore(Snapshot),
 }
 
-/// A message on its way, with the store that a `MsgSnap` carries beside it.
+/// A message on its way, with the database that a `MsgSnap` carries beside it.
 #[derive(Clone)]
 pub(super) struct Letter {
     pub(super) message: Message,
-    pub(super) store: Option<MemBackend>,
+    pub(super) database: Option<Bytes>,
 }
 
 /// Something that has happened in a member and concerns others.
@@ -79,8 +62,10 @@ pub(super) enum Happened {
     ReadReady { id: u64, index: RaftIndex },
     /// There was no room for a proposal.
     Dropped(u64),
-    /// The lessor wants these leases revoked.
-    Expired(Vec<i64>),
+    /// The lessor of the leader of a term wants these leases revoked.
+    Expired(Vec<i64>, Term),
+    /// Another leader, or none.
+    LeaderChanged(MemberId),
     /// This member was removed.
     RemovedSelf,
 }
@@ -101,22 +86,25 @@ pub(super) struct Identity {
 
 /// A member that runs.
 pub(super) struct Live {
-    identity: Identity,
+    pub(super) identity: Identity,
     pub(super) node: Node,
-    wal: Wal,
-    faults: FaultFs,
+    pub(super) wal: Wal,
+    pub(super) faults: FaultFs,
     pub(super) machine: StateMachine,
-    disk: Disk,
-    window: Window,
-    writes: VecDeque<Write>,
-    commits: VecDeque<Commit>,
+    pub(super) disk: Disk,
+    pub(super) backend: Arc<Failing>,
+    pub(super) window: Window,
+    pub(super) writes: VecDeque<Write>,
+    pub(super) commits: VecDeque<Commit>,
     /// The members as of the last applied change, and its index.
-    conf_state: ConfState,
-    conf_index: RaftIndex,
-    snapshot_index: RaftIndex,
-    at: (RaftIndex, Term),
+    pub(super) conf_state: ConfState,
+    pub(super) conf_index: RaftIndex,
+    pub(super) snapshot_index: RaftIndex,
+    /// Snapshots of leaders that the log has, with their terms.
+    pub(super) restored: Vec<(u64, Term)>,
+    pub(super) at: (RaftIndex, Term),
     pub(super) leads: bool,
-    compacting: bool,
+    pub(super) compacting: bool,
     pub(super) watching: Watching,
     /// The ids of requests whose clients wait here.
     pub(super) waiting: BTreeSet<u64>,
@@ -124,82 +112,20 @@ pub(super) struct Live {
 }
 
 /// Work of the state machine, in order.
-enum Commit {
+pub(super) enum Commit {
     Entries(Vec<Entry>),
     Restore { index: u64, ready: bool },
 }
 
-fn wal_dir() -> PathBuf {
+pub(super) fn wal_dir() -> PathBuf {
     PathBuf::from("/member/wal")
 }
 
-fn wal_options() -> wal::Options {
+pub(super) fn wal_options() -> wal::Options {
     wal::Options { segment_bytes: SEGMENT_BYTES, sync: true, zero_fill: false }
 }
 
 impl Live {
-    /// Starts from a disk: a first start, or a recovery (spec storage.md section 7).
-    pub(super) fn start(identity: Identity, mut disk: Disk, seed: u64) -> Result<Live, String> {
-        let faults = FaultFs::new(Arc::new(disk.fs.clone()));
-        let fs: Arc<dyn Fs> = Arc::new(faults.clone());
-        let exists = Wal::exists(&*fs, &wal_dir()).map_err(|error| error.to_string())?;
-        if !exists {
-            let metadata =
-                walpb::Metadata { node_id: identity.member.0, cluster_id: identity.cluster.0 };
-            fs.create_dir_all(Path::new("/member")).map_err(|error| error.to_string())?;
-            fs.sync_dir(Path::new("/")).map_err(|error| error.to_string())?;
-            Wal::create(fs.clone(), &wal_dir(), &metadata, wal_options())
-                .map_err(|error| error.to_string())?;
-        }
-        let snapshot = newest_snapshot(&*fs, &mut disk)?;
-        let opened = Wal::open(fs.clone(), &wal_dir(), &snapshot, wal_options());
-        let (mut wal, log) = opened.map_err(|error| error.to_string())?;
-        let (mut hard_state, mut entries) = (log.hard_state, log.entries);
-        let is_first = snapshot.index == 0 && entries.is_empty() && hard_state.term == 0;
-        if is_first && !identity.founders.is_empty() {
-            (hard_state, entries) = bootstrap_entries(&identity.founders);
-            wal.save(Some(&hard_state), &entries).map_err(|error| error.to_string())?;
-        }
-        let (machine, (applied, applied_term)) = open_machine(&identity, &disk.store)?;
-        hard_state.commit = hard_state.commit.max(applied.0);
-        hard_state.term = hard_state.term.max(applied_term.0);
-        let conf_state = conf_state(&machine, &snapshot);
-        let recovered = Recovered {
-            snapshot: (RaftIndex(snapshot.index), Term(snapshot.term), conf_state.clone()),
-            hard_state,
-            entries,
-            applied: RaftIndex(applied.0.max(snapshot.index)),
-        };
-        let applied = recovered.applied;
-        let config = replica::Config {
-            pre_vote: identity.pre_vote,
-            ..replica::Config::new(identity.member, seed)
-        };
-        let node = Node::new(config, recovered).map_err(|error| error.to_string())?;
-        let compacting = machine.shared().store.compacting().is_some();
-        let watching = Watching::new(machine.shared().store.revision());
-        Ok(Live {
-            identity,
-            node,
-            wal,
-            faults,
-            machine,
-            disk,
-            window: Window::new(),
-            writes: VecDeque::new(),
-            commits: VecDeque::new(),
-            conf_state,
-            conf_index: applied,
-            snapshot_index: RaftIndex(snapshot.index),
-            at: (applied, applied_term),
-            leads: false,
-            compacting,
-            watching,
-            waiting: BTreeSet::new(),
-            happened: Vec::new(),
-        })
-    }
-
     /// The last applied entry.
     pub(super) fn applied(&self) -> RaftIndex {
         self.at.0
@@ -232,10 +158,10 @@ impl Live {
 
     /// A message of another member. A store that comes with it is kept before it is acted upon.
     pub(super) fn receive(&mut self, letter: Letter, now_ms: u64) {
-        if let Some(store) = letter.store {
+        if let Some(database) = letter.database {
             let metadata = letter.message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
             let index = metadata.map_or(0, |metadata| metadata.index);
-            self.disk.received.insert(index, store);
+            self.disk.received.insert(index, database);
         }
         self.handle(Input::Message(letter.message), now_ms);
     }
@@ -258,8 +184,9 @@ impl Live {
             Output::ReadReady { id, index } => {
                 self.happened.push(Happened::ReadReady { id, index });
             }
-            Output::SoftState { role, .. } => {
+            Output::SoftState { role, leader } => {
                 self.leads = role == Role::Leader;
+                self.happened.push(Happened::LeaderChanged(leader));
                 if !self.leads {
                     self.machine.shared().lessor.lock().demote();
                 }
@@ -273,26 +200,32 @@ impl Live {
         }
     }
 
-    /// A `MsgSnap` leaves with the store as it is now.
+    /// A `MsgSnap` leaves with the store as it is now; none when the store cannot be committed.
     fn letter(&mut self, mut message: Message) -> Option<Letter> {
         if message.r#type != MessageType::MsgSnap as i32 {
-            return Some(Letter { message, store: None });
+            return Some(Letter { message, database: None });
         }
-        self.flush_store();
-        let store = self.disk.store.fork();
-        let view = store.read().expect("a store in memory can be read");
-        let (index, term) = schema::read_consistent(&*view).expect("written by this member")?;
-        let members = membership::Membership::load(&*view, self.identity.cluster, 1)
+        let backend = self.backend.clone();
+        let early = is_on(Mutant::SnapshotOfTwoViews).then(|| self.metadata_of(&*view(&*backend)));
+        self.flush_store().ok()?;
+        let view = view(&*backend);
+        let metadata = early.unwrap_or_else(|| self.metadata_of(&*view))?;
+        let database = Some(image_of(&*view));
+        message.snapshot = Some(Snapshot { data: Bytes::new(), metadata: Some(metadata) });
+        Some(Letter { message, database })
+    }
+
+    /// Index, term and members as a view has them.
+    fn metadata_of(&self, view: &dyn ReadTx) -> Option<SnapshotMetadata> {
+        let (index, term) = schema::read_consistent(view).expect("written by this member")?;
+        let members = membership::Membership::load(view, self.identity.cluster, 1)
             .expect("written by this member");
         let conf_state = Some(ConfState {
             voters: members.voters().map(|member| member.id.0).collect(),
             learners: members.learners().map(|member| member.id.0).collect(),
             ..ConfState::default()
         });
-        drop(view);
-        let metadata = Some(SnapshotMetadata { conf_state, index: index.0, term: term.0 });
-        message.snapshot = Some(Snapshot { data: Bytes::new(), metadata });
-        Some(Letter { message, store: Some(store) })
+        Some(SnapshotMetadata { conf_state, index: index.0, term: term.0 })
     }
 
     /// The disk has done all that waits; what became durable is acknowledged.
@@ -345,6 +278,7 @@ impl Live {
         self.conf_state = metadata.conf_state.unwrap_or_default();
         self.conf_index = RaftIndex(metadata.index);
         self.snapshot_index = RaftIndex(metadata.index);
+        self.restored.push((metadata.index, Term(metadata.term)));
         Ok(metadata.index)
     }
 
@@ -364,27 +298,42 @@ impl Live {
         }
     }
 
-    /// Replaces the store by a received one.
+    /// Replaces the store, in place, by a received one.
     fn install(&mut self, index: u64) {
         let received = self.disk.received.get(&index);
-        let store = received.expect("a snapshot is kept before it is acted upon").fork();
-        self.disk.received.retain(|kept, _| *kept > index);
-        self.disk.store = store;
-        self.window = Window::new();
-        let opened = open_machine(&self.identity, &self.disk.store);
-        let (machine, at) = opened.expect("a received store is sound");
-        assert!(at.0.0 == index, "a received store is at the index of its message");
-        self.machine = machine;
+        let received =
+            received.expect("a database is kept before its message is acted upon").clone();
+        match is_on(Mutant::SecondSnapshotLost) {
+            true => self.disk.received.clear(),
+            false => self.disk.received.retain(|kept, _| *kept > index),
+        }
+        let at = (RaftIndex(index), self.restored_term(index));
+        let (shared, backend) = (self.machine.shared(), &self.backend);
+        let replaced = with_import(&received, at, |ops| {
+            self.window.replace(at, || {
+                let replaced = shared.store.replace(ops, |ops| backend.replace(ops))?;
+                Ok((replaced, shared.store.revision()))
+            })
+        });
+        let replaced = replaced.expect("a database of another member is sound");
+        let restored = self.machine.restore(&*self.backend, replaced.attachments, at.0);
+        restored.expect("a database of another member is sound");
         self.at = at;
-        self.compacting = self.machine.shared().store.compacting().is_some();
+        self.compacting = replaced.unfinished_compaction.is_some();
         self.watching.replaced();
         self.happened.push(Happened::Restored);
+    }
+
+    /// The term of the snapshot that is being installed.
+    fn restored_term(&self, index: u64) -> Term {
+        let restored = self.restored.iter().rfind(|(at, _)| *at == index);
+        restored.map(|(_, term)| *term).expect("a snapshot is recorded before it is installed")
     }
 
     fn apply_entries(&mut self, entries: Vec<Entry>, now_ms: u64) {
         for entry in entries {
             let has_waiter = self.waiting.contains(&apply::request_id(&entry));
-            let context = Context { now_ms, has_waiter, size_in_use: 0 };
+            let context = Context { now_ms, has_waiter, size_in_use: 0, unix_ns: 0 };
             let applied = self.machine.apply(&entry, context);
             self.at = (RaftIndex(entry.index), Term(entry.term));
             let revision = self.machine.shared().store.revision();
@@ -411,19 +360,23 @@ impl Live {
     }
 
     /// Commits the window, and records a snapshot of the log when enough is safe in the store.
-    pub(super) fn flush(&mut self, compaction_batch: usize, now_ms: u64) {
+    pub(super) fn flush(&mut self, compaction_batch: usize, now_ms: u64) -> Result<(), Died> {
         if self.compacting {
             let mut ops = Vec::new();
             let store = &self.machine.shared().store;
             let step = store.compaction_step(compaction_batch, &mut ops);
-            self.compacting = step.expect("a store in memory can be read") == Compaction::More;
+            let step = step.map_err(|error| Died(error.to_string()))?;
+            self.compacting = step == Compaction::More;
             self.window.append_background(ops);
         }
-        self.flush_store();
         let (index, term) = self.at;
         let behind = index.0.saturating_sub(self.snapshot_index.0);
-        if behind < SNAPSHOT_COUNT || self.conf_index > index || self.must_apply() {
-            return;
+        let due = behind >= SNAPSHOT_COUNT && self.conf_index <= index && !self.must_apply();
+        if !(due && is_on(Mutant::RecordBeforeStore)) {
+            self.flush_store()?;
+        }
+        if !due {
+            return Ok(());
         }
         let conf_state = Some(self.conf_state.clone());
         self.writes.push_back(Write::Snapshot(walpb::Snapshot {
@@ -436,14 +389,25 @@ impl Live {
         self.handle(Input::SnapshotTaken { index, term, conf_state }, now_ms);
         let keep = RaftIndex(index.0.saturating_sub(CATCHUP_ENTRIES));
         self.handle(Input::Compact { index: keep }, now_ms);
+        Ok(())
     }
 
-    pub(super) fn flush_store(&mut self) {
-        let flushed =
-            self.window.flush(&self.disk.store).expect("a store in memory can be written");
-        if let Some(flushed) = flushed {
+    pub(super) fn flush_store(&mut self) -> Result<(), Died> {
+        let flushed = self.window.flush(&*self.backend);
+        if let Some(flushed) = flushed.map_err(|error| Died(error.to_string()))? {
             self.machine.shared().store.committed(flushed.revision);
         }
+        Ok(())
+    }
+
+    /// A client asks for a defragmentation: the window is committed out of turn.
+    pub(super) fn defragment(&mut self) -> Result<(), Died> {
+        if is_on(Mutant::DefragIndex) {
+            let index = schema::meta::put_consistent(self.at.0, self.at.1);
+            let index: Vec<storage::Op> = index.into_iter().collect();
+            return self.backend.commit(&index).map_err(|error| Died(error.to_string()));
+        }
+        self.flush_store()
     }
 
     /// What the lessor wants done.
@@ -453,85 +417,55 @@ impl Live {
         for action in actions {
             if let LeaseAction::Revoke(ids) = action {
                 let ids = ids.into_iter().map(|id| id.0).collect();
-                self.happened.push(Happened::Expired(ids));
+                let term = self.node.status().term;
+                self.happened.push(Happened::Expired(ids, term));
             }
         }
     }
 
-    /// The next sync of the log, or the write before it, fails.
-    pub(super) fn plan_disk_failure(&mut self, operation: Operation) {
-        self.faults.fail(operation, 1, Fault::Error(5));
+    /// The next operation of this kind on the log's files fails.
+    pub(super) fn plan_disk_failure(&mut self, operation: Operation, fault: Fault) {
+        self.faults.fail(operation, 1, fault);
+    }
+
+    /// The next commit of the store finds no room.
+    pub(super) fn fill_store(&mut self) {
+        self.backend.fill();
     }
 
     /// What a power loss leaves. With `mid_write` the log was being written: its bytes have left the
     /// process and were not synced.
     pub(super) fn crash(mut self, mid_write: bool, seed: u64) -> Disk {
         if mid_write && self.must_write() {
-            self.plan_disk_failure(Operation::Sync);
+            self.plan_disk_failure(Operation::Sync, Fault::Error(5));
             let _lost = self.write(0);
         }
-        let Disk { fs, store, received } = self.disk;
-        drop(self.wal);
-        Disk { fs: fs.crash_clone(seed), store: store.fork(), received }
+        let Live { disk, .. } = self;
+        disk.after_crash(seed)
     }
 
-    /// A hash over all buckets.
-    pub(super) fn hash(&mut self) -> u32 {
-        self.flush_store();
-        let view = self.disk.store.read().expect("a store in memory can be read");
-        storage::hash_all(&*view).expect("a store in memory can be read")
+    /// What leases have left.
+    pub(super) fn describe_leases(&self, now_ms: u64) -> String {
+        let shared = self.machine.shared();
+        let lessor = shared.lessor.lock();
+        let left = |id: &api::ids::LeaseId| (id.0, lessor.time_to_live(*id, now_ms));
+        let left: Vec<_> = lessor.leases().iter().map(left).collect();
+        format!("primary {} leases {left:?}", lessor.is_primary())
+    }
+
+    /// A hash over all buckets, of the last commit.
+    pub(super) fn hash(&self) -> u32 {
+        storage::hash_all(&*view(&*self.backend)).expect("a store that was written can be read")
+    }
+
+    /// Whether nothing waits for the store and nothing is being removed from it: then its hash is
+    /// that of every member that has applied as much.
+    pub(super) fn is_settled(&self) -> bool {
+        let store = &self.machine.shared().store;
+        self.window.pending_ops() == 0 && store.compacting().is_none()
     }
 }
 
-fn open_machine(
-    identity: &Identity,
-    store: &MemBackend,
-) -> Result<(StateMachine, (RaftIndex, Term)), String> {
-    let config = apply::Config {
-        member_id: identity.member,
-        cluster_id: identity.cluster,
-        max_learners: 1,
-        quota_bytes: -1,
-        lease: lease::Options::new(2),
-        store_checkpoints: false,
-        token_ttl_ms: 300_000,
-    };
-    let backend: Arc<dyn Backend> = Arc::new(store.clone());
-    StateMachine::open(backend, config).map_err(|error| error.to_string())
-}
-
-/// The newest snapshot record of the log that the store, or a received one, covers.
-fn newest_snapshot(fs: &dyn Fs, disk: &mut Disk) -> Result<walpb::Snapshot, String> {
-    let consistent = |store: &MemBackend| {
-        let view = store.read().expect("a store in memory can be read");
-        schema::read_consistent(&*view).expect("written by a member").map_or(0, |at| at.0.0)
-    };
-    let snapshots = Wal::valid_snapshots(fs, &wal_dir()).map_err(|error| error.to_string())?;
-    let newest = snapshots.last().cloned().ok_or("the log has no snapshot record")?;
-    if newest.index > consistent(&disk.store) {
-        let Some(received) = disk.received.get(&newest.index) else {
-            return Err(format!(
-                "store (index {}) does not match with snapshot (index {})",
-                consistent(&disk.store),
-                newest.index
-            ));
-        };
-        disk.store = received.fork();
-    }
-    disk.received.retain(|index, _| *index > newest.index);
-    Ok(newest)
-}
-
-/// The members known to the store; before the first entry is applied, those of the snapshot.
-fn conf_state(machine: &StateMachine, snapshot: &walpb::Snapshot) -> ConfState {
-    let shared = machine.shared();
-    let membership = shared.membership.read();
-    if membership.members().next().is_none() {
-        return snapshot.conf_state.clone().unwrap_or_default();
-    }
-    ConfState {
-        voters: membership.voters().map(|member| member.id.0).collect(),
-        learners: membership.learners().map(|member| member.id.0).collect(),
-        ..ConfState::default()
-    }
+fn view(backend: &dyn Backend) -> Box<dyn ReadTx + '_> {
+    backend.read().expect("a store that was written can be read")
 }

@@ -33,10 +33,26 @@ pub struct Swarm {
     pub pause_ms: Option<u64>,
     /// A sync or a write of the log fails.
     pub disk_failure_ms: Option<u64>,
+    /// There is no room for a write of the log or a commit of the store.
+    pub full_disk_ms: Option<u64>,
+    /// Bits of a log or a store turn over, or all of a disk is gone; the member is replaced.
+    pub damage_ms: Option<u64>,
+    /// A clock goes ahead at once.
+    pub clock_jump_ms: Option<u64>,
+    /// Clocks run up to 5 % fast or slow.
+    pub drift: bool,
     /// Leadership is handed over.
     pub transfer_ms: Option<u64>,
     /// A member is added as learner, promoted or removed.
     pub membership_ms: Option<u64>,
+    /// The store is defragmented.
+    pub defragmentation_ms: Option<u64>,
+    /// Clients that count under a lock.
+    pub lockers: usize,
+    /// Whether users, roles and permissions change.
+    pub auth: bool,
+    /// Whether stores are the real engine.
+    pub real: bool,
     /// Whether elections ask first.
     pub pre_vote: bool,
 }
@@ -63,8 +79,16 @@ impl Swarm {
             partition_ms: maybe(rng, 0.6, 1_000, 10_000),
             pause_ms: maybe(rng, 0.4, 1_000, 10_000),
             disk_failure_ms: maybe(rng, 0.4, 2_000, 15_000),
+            full_disk_ms: maybe(rng, 0.3, 2_000, 15_000),
+            damage_ms: maybe(rng, 0.25, 4_000, 15_000),
+            clock_jump_ms: maybe(rng, 0.2, 2_000, 15_000),
+            drift: rng.random_bool(0.3),
             transfer_ms: maybe(rng, 0.4, 500, 8_000),
             membership_ms: maybe(rng, 0.4, 2_000, 8_000),
+            defragmentation_ms: maybe(rng, 0.3, 1_000, 10_000),
+            lockers: if rng.random_bool(0.4) { rng.random_range(2..5) } else { 0 },
+            auth: rng.random_bool(0.3),
+            real: rng.random_bool(0.05),
             pre_vote: rng.random_bool(0.8),
         }
     }

@@ -115,6 +115,10 @@ impl Watching {
         self.hub.progress_tick(stream, &StoreHistory(store), &mut self.queues);
     }
 
+    fn progress(&mut self, stream: StreamId, store: &Store) {
+        self.hub.progress(stream, &StoreHistory(store), &mut self.queues);
+    }
+
     fn take(&mut self, stream: StreamId, at_most: usize) -> Vec<Delivery> {
         let Some(queue) = self.queues.0.get_mut(&stream) else { return Vec::new() };
         let taken = queue.drain(..at_most.min(queue.len())).collect();
@@ -206,7 +210,9 @@ impl World {
     pub(super) fn add_watchers(&mut self) {
         for _ in 0..self.rng.random_range(0..5) {
             let read = requests::range(&mut self.rng, 1);
-            let first = self.rng.random_range(1..20);
+            // Often in the future.
+            let latest = if self.rng.random() { 20 } else { 300 };
+            let first = self.rng.random_range(1..latest);
             let range = KeyRange::new(read.key.clone(), read.range_end.clone());
             if range.is_empty() {
                 continue;
@@ -236,17 +242,23 @@ impl World {
             let leaves = self.faulty && self.rng.random_bool(0.002);
             let connects = may_connect && self.rng.random_bool(0.3);
             let ticks = self.rng.random_bool(0.05);
+            let asks = self.rng.random_bool(0.05);
             let Some(live) = &mut self.slots.get_mut(&member).and_then(|s| s.live.as_mut()) else {
                 return Ok(());
             };
             let watcher = &mut self.watchers[at];
             let stream = StreamId(at as u64);
             let (watching, shared) = (&mut live.watching, live.machine.shared());
-            watching.sync(&shared.store)?;
+            if let Err(what) = watching.sync(&shared.store) {
+                return self.found_damage(member, &what);
+            }
             match watcher.at {
                 Some((on, its_life, stream)) if on == member && its_life == life => {
                     if ticks {
                         watching.tick(stream, &shared.store);
+                    }
+                    if asks {
+                        watching.progress(stream, &shared.store);
                     }
                     for delivery in watching.take(stream, appetite) {
                         watcher.receive(delivery)?;
