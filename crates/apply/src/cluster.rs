@@ -7,9 +7,9 @@ use api::{
     },
     version,
 };
-use membership::{Downgrade, Version};
+use membership::{AttributesOutcome, Downgrade, Version};
 
-use crate::{Effect, Response, Shared, outcome::Traces};
+use crate::{Effect, Response, Shared, outcome::Traces, v2};
 
 /// Sets the version that the cluster agreed on.
 ///
@@ -26,6 +26,7 @@ pub(crate) fn set_version(
     let mut membership = shared.membership.write();
     let lowered = membership.cluster_version().is_some_and(|last| version < last);
     membership.set_version(version, &mut traces.ops);
+    v2::cluster_changed(shared, "/0/version", traces);
     traces.effects.push(Effect::ClusterVersion { version, lowered });
     Response::Empty
 }
@@ -39,7 +40,11 @@ pub(crate) fn set_attributes(
     let attributes = request.member_attributes.unwrap_or_default();
     let id = MemberId(request.member_id);
     let mut membership = shared.membership.write();
-    membership.set_attributes(id, &attributes.name, &attributes.client_urls, &mut traces.ops);
+    let outcome =
+        membership.set_attributes(id, &attributes.name, &attributes.client_urls, &mut traces.ops);
+    if outcome == AttributesOutcome::Updated {
+        v2::cluster_changed(shared, &format!("/0/members/{id}/attributes"), traces);
+    }
     Response::Empty
 }
 

@@ -4,7 +4,7 @@ use api::{ids::MemberId, raftpb::ConfChange};
 use membership::{Change, Invalid, Member};
 use prost::Message;
 
-use crate::{ApplyError, Effect, Response, Shared, outcome::Traces};
+use crate::{ApplyError, Effect, Response, Shared, outcome::Traces, v2};
 
 /// Carries out a conf change of the log. Returns the id of the proposal and its answer: the members.
 ///
@@ -24,6 +24,7 @@ pub(crate) fn conf_change(
     match membership.validate(&change) {
         Ok(valid) => {
             membership.apply(&valid, &mut traces.ops);
+            v2::conf_changed(shared, &valid, traces);
             traces.effects.push(Effect::ConfChange(change));
             traces.effects.extend(peer_effect(local, valid));
             let members: Vec<Member> = membership.members().cloned().collect();

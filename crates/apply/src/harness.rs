@@ -57,7 +57,7 @@ impl Member {
         let opened = StateMachine::open(Arc::new(backend.clone()), config.clone());
         let (machine, _) = opened.map_err(|error| error.to_string()).unwrap();
         let shared = machine.shared();
-        let context = Context { now_ms: 0, has_waiter: true, size_in_use: 0 };
+        let context = Context { now_ms: 0, has_waiter: true, size_in_use: 0, unix_ns: 0 };
         Member { machine, shared, backend, window: Window::new(), log, context, config }
     }
 

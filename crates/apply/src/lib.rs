@@ -39,6 +39,7 @@ pub use outcome::{Applied, ApplyError, Effect, Response};
 pub use permit::Permit;
 pub use quota::Quota;
 pub use shared::Shared;
+pub use v2::V2Request;
 
 #[cfg(test)]
 #[cfg(test)]

@@ -43,6 +43,9 @@ pub struct Context {
     pub has_waiter: bool,
     /// Bytes in use by the store, for the quota.
     pub size_in_use: u64,
+    /// The time of day, in nanoseconds since 1970: for what is told of a time to live where the
+    /// request of the v2 API does not say when it was made.
+    pub unix_ns: i64,
 }
 
 /// Why the state could not be opened.
@@ -54,6 +57,9 @@ pub enum OpenError {
     /// The stored membership cannot be read.
     #[error(transparent)]
     Membership(#[from] membership::LoadError),
+    /// The stored v2 store cannot be read.
+    #[error(transparent)]
+    V2(#[from] v2store::LoadError),
     /// The cluster has moved on to a version that this release does not have.
     #[error(
         "invalid downgrade; server version is lower than determined cluster version \
@@ -155,7 +161,7 @@ impl StateMachine {
             v2::Data::Request(request) => *request,
             v2::Data::V2(request) => {
                 let mut traces = Traces::default();
-                let (id, response) = v2::apply(&self.shared, request, &mut traces);
+                let (id, response) = v2::apply(&self.shared, &request, context, &mut traces);
                 return finish(id, Ok(response), traces);
             }
         };

@@ -1,6 +1,6 @@
 //! What comes of an entry: the answer, and what the member has to do about it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use api::{
     error::{Code, Error},
@@ -59,6 +59,8 @@ pub enum Response {
     RoleList(pb::AuthRoleListResponse),
     /// The members after a conf change, by ascending id.
     Members(Vec<Member>),
+    /// What became of a request of the v2 API.
+    V2(Result<Arc<v2store::Event>, v2store::Error>),
 }
 
 /// Something that the shell carries out after an entry.
@@ -139,11 +141,13 @@ impl From<::lease::Error> for ApplyError {
 
 impl From<ReadError> for ApplyError {
     /// # Panics
-    /// When the store cannot be read: the member cannot go on.
+    /// When the store cannot be read at all: the member cannot go on.
     fn from(error: ReadError) -> ApplyError {
         match error {
             ReadError::Compacted => Error::Compacted.into(),
             ReadError::Future => Error::FutureRev.into(),
+            // For reads alone: what decides a write is read by `kv::stored`, which does not go on.
+            ReadError::Storage(error) if error.is_damage() => Error::Corrupt.into(),
             ReadError::Storage(error) => panic!("apply: the store cannot be read: {error}"),
         }
     }

@@ -26,4 +26,6 @@ pub struct Shared {
     pub auth: Arc<RwLock<AuthStore>>,
     /// Who logged in.
     pub tokens: Arc<Mutex<SimpleTokens>>,
+    /// The keys of the v2 API. When taken together, after [`Shared::membership`].
+    pub v2: Arc<RwLock<v2store::Store>>,
 }

@@ -111,9 +111,13 @@ fn json(value: &impl Serialize) -> String {
 }
 
 impl Membership {
-    /// Members, removed members and the cluster version as a snapshot of the v2 store.
-    pub fn to_v2_store(&self) -> Vec<u8> {
-        let mut index = Index(0);
+    /// Members, removed members and the cluster version as the node `/0` of the v2 store, which
+    /// has other nodes beside it.
+    pub fn to_v2_node(&self) -> String {
+        json(&self.v2_node(&mut Index(0)))
+    }
+
+    fn v2_node(&self, index: &mut Index) -> Node {
         let mut inner = BTreeMap::new();
         let members: BTreeMap<_, _> =
             self.members().map(|member| (member.id.to_string(), index.member(member))).collect();
@@ -134,8 +138,15 @@ impl Membership {
         if let Some(version) = self.cluster_version() {
             inner.insert("version".to_owned(), index.file("/0/version", version.to_string()));
         }
+        index.directory("/0", inner)
+    }
+
+    /// The same as a snapshot of a v2 store without keys.
+    pub fn to_v2_store(&self) -> Vec<u8> {
+        let mut index = Index(0);
+        let node = self.v2_node(&mut index);
         let top = BTreeMap::from([
-            ("0".to_owned(), index.directory("/0", inner)),
+            ("0".to_owned(), node),
             ("1".to_owned(), index.directory("/1", BTreeMap::new())),
         ]);
         let root = index.directory("/", top);

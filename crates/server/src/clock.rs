@@ -1,6 +1,6 @@
-//! The only reader of the monotonic clock: layers below get plain milliseconds.
+//! The readers of clocks for the layers below, which get plain numbers.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since this process began, as the core counts time.
 #[derive(Clone, Copy, Debug)]
@@ -18,4 +18,10 @@ impl Clock {
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).expect("uptime fits 64 bits")
     }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn unix_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -82,6 +82,7 @@ pub(crate) struct Inner {
     pub(crate) watch_backlog: Backlog,
     pub(crate) watch_stats: Mutex<Option<watch::hub::Stats>>,
     pub(crate) signals: Signals,
+    pub(crate) v2_stats: crate::v2_stats::V2Stats,
     pub(crate) peers: PeerClient,
     /// The connections to the other members.
     pub(crate) network: Peers,

@@ -43,6 +43,8 @@ mod status;
 mod telemetry;
 mod waiters;
 
+mod v2;
+mod v2_stats;
 #[cfg(test)]
 mod cluster_tests;
 

@@ -10,6 +10,15 @@ pub(crate) const PASSWORDS_WAITING_OF_USER_MAX: usize = 64;
 /// many before them.
 pub(crate) const PASSWORDS_KEPT_MAX: usize = 32_768;
 
+/// Bytes of the body of a request of the v2 API, as Go's forms have it.
+pub(crate) const V2_BODY_BYTES_MAX: usize = 10 << 20;
+/// Parts of a path of the v2 API.
+pub(crate) const V2_PATH_PARTS_MAX: usize = 1000;
+/// Watchers of the v2 API.
+pub(crate) const V2_WATCHERS_MAX: usize = 100_000;
+/// Events that may wait for one of them; beyond, it ends, as in etcd.
+pub(crate) const V2_WATCHER_EVENTS_MAX: usize = 100;
+
 /// Bounds on requests, queues and waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {

@@ -157,6 +157,7 @@ impl Member {
         tasks.spawn(lease_loop::run(handle.clone()));
         tasks.spawn(auth::sweep(handle.clone()));
         tasks.spawn(notify::run(handle.clone()));
+        tasks.spawn(crate::v2::sync(handle.clone()));
         monitors::spawn(&handle, &settings.monitors, &mut tasks);
         tokio::spawn(publish::run(
             handle.clone(),
@@ -246,6 +247,7 @@ fn handle(
         network: Peers::default(),
         snapshots: Arc::new(Semaphore::new(settings.limits.snapshot_streams_max)),
         snap_dir: settings.data_dir.join("member/snap"),
+        v2_stats: crate::v2_stats::V2Stats::new(&settings.name, settings.config.enable_v2),
         fs: settings.fs.clone(),
         tasks: tokio::runtime::Handle::current(),
     }))

@@ -18,6 +18,7 @@ struct Loaded {
     lessor: ::lease::Lessor,
     alarms: Alarms,
     auth: ::auth::AuthStore,
+    v2: v2store::Store,
 }
 
 impl Loaded {
@@ -34,7 +35,8 @@ impl Loaded {
         lessor.restore(schema::lease::all(view)?, attachments);
         let alarms = Alarms::restore(schema::alarm::all(view)?);
         let auth = ::auth::AuthStore::load(view)?;
-        Ok(Loaded { membership, lessor, alarms, auth })
+        let v2 = v2store::Store::load(view)?;
+        Ok(Loaded { membership, lessor, alarms, auth, v2 })
     }
 }
 
@@ -54,6 +56,7 @@ pub(super) fn open(backend: &Arc<dyn Backend>, config: &Config) -> Result<Shared
         membership: Arc::new(RwLock::new(loaded.membership)),
         auth: Arc::new(RwLock::new(loaded.auth)),
         tokens: Arc::new(Mutex::new(tokens)),
+        v2: Arc::new(RwLock::new(loaded.v2)),
     })
 }
 
@@ -68,13 +71,17 @@ impl StateMachine {
         at: RaftIndex,
     ) -> Result<(), OpenError> {
         let view = backend.read()?;
-        let loaded = Loaded::read(&*view, &self.config, attachments)?;
+        let mut loaded = Loaded::read(&*view, &self.config, attachments)?;
         *self.shared.membership.write() = loaded.membership;
         *self.shared.lessor.lock() = loaded.lessor;
         *self.shared.alarms.write() = loaded.alarms;
         if !mutants::is_on(mutants::Mutant::AuthNotReloaded) {
             self.shared.replace_auth(loaded.auth);
         }
+        let mut v2 = self.shared.v2.write();
+        loaded.v2.adopt_watchers(&mut v2);
+        *v2 = loaded.v2;
+        drop(v2);
         self.applied = at;
         self.auth_revision_saved = false;
         Ok(())

@@ -107,7 +107,8 @@ fn older_members_publish_themselves_by_v2_requests() {
     let membership = member.shared.membership.read().clone();
     assert_eq!(membership.member(MemberId(1)).map(|one| one.name.as_str()), Some("m1"));
     assert_eq!(membership.cluster_version(), Version::parse("3.5.0"));
-    let applied = member.entry(EntryType::EntryNormal, v2_put("/1/key", "v2 key"));
+    // Members are told of in no other way.
+    let applied = member.entry(EntryType::EntryNormal, v2_put("/0/members/1/other", "x"));
     assert_eq!(applied.effects, [Effect::UnknownRequest]);
 }
 

@@ -8,6 +8,7 @@ mod caller;
 mod jwt;
 mod leases;
 mod login;
+mod v2;
 mod options;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, Result, bail, ensure};
 use api::{
     ids::{ClusterId, MemberId, RaftIndex, Term},
-    raftpb::{Entry, EntryType},
+    raftpb::{self, Entry, EntryType},
     walpb,
 };
 use apply::StateMachine;
@@ -14,7 +14,7 @@ use storage::{Backend, schema::meta};
 use wal::Wal;
 
 use super::{Identity, Parts, check_learners, force, initial, wal_options};
-use crate::{driver::snapshots, peers, settings::Settings};
+use crate::{driver::snapshots, peers, settings::Settings, v2};
 
 /// Recovers a member; `identity` is that of its first start.
 pub(super) fn recover(
@@ -26,7 +26,7 @@ pub(super) fn recover(
     let snap_dir = settings.data_dir.join("member/snap");
     let records =
         Wal::valid_snapshots(&**fs, &settings.wal_dir).context("failed to read the WAL")?;
-    catch_up(&*backend, &snap_dir, records.last())?;
+    catch_up(&**fs, &*backend, &snap_dir, records.last())?;
     snapshots::remove_covered(&snap_dir, RaftIndex(applied(&*backend)?));
     let at = newest_covered(&*backend, &snap_dir, records)?;
     let (mut wal, log) = Wal::open(fs.clone(), &settings.wal_dir, &at, wal_options(settings))
@@ -136,6 +136,7 @@ fn applied(backend: &dyn Backend) -> Result<u64> {
 
 /// A snapshot of the leader that is in the log, but not in the store: its database is here.
 fn catch_up(
+    fs: &dyn vfs::Fs,
     backend: &dyn Backend,
     snap_dir: &Path,
     newest: Option<&walpb::Snapshot>,
@@ -156,9 +157,20 @@ fn catch_up(
     let db = storage::engine::open_db(&path)
         .with_context(|| format!("failed to open {}", path.display()))?;
     let at = meta::put_consistent(RaftIndex(newest.index), Term(newest.term));
+    let v2 = snapshot_at(fs, snap_dir, newest).map_or_else(Vec::new, |s| v2::rows_of(&s.data));
     backend
-        .replace(&mut storage::image::import(&db).chain(at.map(Ok)))
+        .replace(&mut storage::image::import(&db).chain(at.into_iter().chain(v2).map(Ok)))
         .with_context(|| format!("failed to recover v3 backend from snapshot {}", path.display()))
+}
+
+/// The `.snap` file of a snapshot record.
+fn snapshot_at(
+    fs: &dyn vfs::Fs,
+    snap_dir: &Path,
+    record: &walpb::Snapshot,
+) -> Option<raftpb::Snapshot> {
+    let path = snap_dir.join(wal::snap::name(Term(record.term), RaftIndex(record.index)));
+    wal::snap::decode(&fs.read(&path).ok()?).ok()
 }
 
 /// The newest snapshot record of the log that the store has applied.

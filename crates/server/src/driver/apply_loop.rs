@@ -142,7 +142,7 @@ impl ApplyLoop {
         let conf_state = Some(membership.conf_state());
         let metadata = SnapshotMetadata { conf_state, index: index.0, term: term.0 };
         let began = Instant::now();
-        let data = membership.to_v2_store().into();
+        let data = handle.shared.v2.read().save(&membership.to_v2_node()).into();
         handle.metrics.snapshots.marshal.observe(began.elapsed().as_secs_f64());
         drop(membership);
         let snapshot = Box::new(Snapshot { data, metadata: Some(metadata) });
@@ -167,7 +167,8 @@ impl ApplyLoop {
         );
         handle.metrics.snapshots_applying.inc();
         let (done, replaced) = mpsc::channel();
-        self.outlets.storage.push_always(StorageEvent::Restore { at, done });
+        let v2 = crate::v2::rows_of(&snapshot.data);
+        self.outlets.storage.push_always(StorageEvent::Restore { at, v2, done });
         let attachments = replaced.recv().expect("the storage thread outlives this one");
         if let Err(error) = self.machine.restore(&*handle.backend, attachments, at.0) {
             fatal("failed to recover from a snapshot of the leader", &error);

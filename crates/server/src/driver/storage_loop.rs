@@ -25,6 +25,8 @@ pub(crate) enum StorageEvent {
     Restore {
         /// The entry that the snapshot ends with.
         at: (RaftIndex, Term),
+        /// The rows of the v2 store that came with it.
+        v2: Vec<Op>,
         /// The answer: the keys that exist with a lease.
         done: mpsc::Sender<Vec<(LeaseId, Bytes)>>,
     },
@@ -52,8 +54,8 @@ pub(crate) fn run(handle: &Handle, inbox: &Arc<Inbox<StorageEvent>>) {
                     flush_now = true;
                     step_at = next_step(handle);
                 }
-                StorageEvent::Restore { at, done } => {
-                    let _stopping = done.send(restore(handle, at));
+                StorageEvent::Restore { at, v2, done } => {
+                    let _stopping = done.send(restore(handle, at, v2));
                     flush_at = None;
                     step_at = next_step(handle);
                 }
@@ -148,7 +150,7 @@ pub(crate) fn flush(handle: &Handle) {
 
 /// Replaces the store by the database of a snapshot that has arrived. Nothing else writes
 /// meanwhile: the apply thread waits for the end of this, and the window is held.
-fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
+fn restore(handle: &Handle, at: (RaftIndex, Term), v2: Vec<Op>) -> Vec<(LeaseId, Bytes)> {
     let (index, term) = at;
     let path = peers::received_path(&handle.snap_dir, index);
     tracing::info!(path = %path.display(), "snapshot-index" = index.0, "restoring the store");
@@ -162,6 +164,7 @@ fn restore(handle: &Handle, at: (RaftIndex, Term)) -> Vec<(LeaseId, Bytes)> {
         spread.pass(handle.progress.stopping(), op.as_ref().map_or(0, Op::bytes));
     });
     let ops = imported.chain(meta::put_consistent(index, term).map(Ok));
+    let ops = ops.chain(v2.into_iter().map(Ok));
     let store = &handle.shared.store;
     // What a planned flush was for is dropped with the window: the next changes need one of their own.
     handle.progress.disarm_flush();

@@ -25,8 +25,10 @@ pub(crate) struct Access {
     pub(super) gateway: bool,
     /// Whether `/debug/pprof/` is there: `--enable-pprof`, or a log of debug level.
     pub(super) pprof: bool,
+    /// `--enable-v2`.
+    pub(super) v2: bool,
     /// `--client-cert-auth`.
-    cert_auth: bool,
+    pub(super) cert_auth: bool,
 }
 
 /// The words of a flag; `None` when it allows everything.
@@ -50,6 +52,7 @@ impl Access {
             ),
             gateway: config.enable_grpc_gateway,
             pprof: config.enable_pprof || config.log.level == "debug",
+            v2: config.enable_v2,
             cert_auth: config.client_tls.client_cert_auth,
         }
     }
@@ -134,7 +137,7 @@ mod tests {
 
     fn access(cors: &[&str]) -> Access {
         let origins = listed(cors.iter().map(|origin| (*origin).to_owned()));
-        Access { hosts: None, origins, gateway: true, pprof: false, cert_auth: false }
+        Access { hosts: None, origins, gateway: true, pprof: false, v2: false, cert_auth: false }
     }
 
     #[test]

@@ -124,5 +124,6 @@ pub(crate) fn send(handle: &Handle, mut messages: Vec<Message>) {
     }
     if let Some(transport) = &*handle.network.transport.read() {
         transport.send(messages);
+    handle.v2_stats.sent(&messages, sink::size_of_message);
     }
 }

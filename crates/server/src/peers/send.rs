@@ -2,8 +2,8 @@
 //!
 //! Raft's message only says that the follower needs it. What is sent is a view of the store as it is
 //! by now, flushed before, and the message is made anew from that view: its index, its term and its
-//! members belong together by construction. Members of etcd up to 3.6 read the membership from the
-//! message's data.
+//! members belong together by construction. The message's data is the v2 store as JSON, from which
+//! members of etcd up to 3.6 also read the membership.
 
 use std::io;
 
@@ -74,7 +74,10 @@ fn describe(handle: &Handle, view: &dyn ReadTx) -> io::Result<Snapshot> {
         index: index.0,
         term: term.0,
     };
-    Ok(Snapshot { data: membership.to_v2_store().into(), metadata: Some(metadata) })
+    let v2 = v2store::Store::load(view)
+        .unwrap_or_else(|error| fatal("failed to read the v2 store from the store", &error));
+    let data = v2.save(&membership.to_v2_node()).into();
+    Ok(Snapshot { data, metadata: Some(metadata) })
 }
 
 /// Chunks that may wait for the connection.

@@ -174,7 +174,7 @@ fn plan<'d, S: Source>(
 ) -> Result<Copy<'d, S>, Failure> {
     let latest = latest_revision(db)?;
     let mut edits: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
-    for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Revision) {
+    for bucket in Bucket::ALL.into_iter().filter(|bucket| bucket.is_of_etcd()) {
         edits.insert(bucket.name().as_bytes().to_vec(), Edit::default());
     }
     let mut ops = Vec::new();

@@ -60,7 +60,8 @@ fn the_same_entries_give_the_same_state() {
         let log = busy_log(seed);
         let mut one = Member::open(Default::default(), config(), log.clone());
         let mut two = Member::open(Default::default(), config(), log);
-        two.context = Context { now_ms: 12_345, has_waiter: false, size_in_use: u64::MAX };
+        two.context =
+            Context { now_ms: 12_345, has_waiter: false, size_in_use: u64::MAX, unix_ns: 9 };
         let ops = |member: &mut Member| -> Vec<Vec<storage::Op>> {
             member.log.clone().iter().map(|entry| member.replay(entry).ops).collect()
         };
