@@ -174,13 +174,24 @@ impl Handle {
 
     /// Refuses work while apply, the log or the storage thread is behind.
     pub(crate) fn check_pressure(&self) -> Result<(), Failure> {
+        self.check_gap(self.limits.apply_gap_max)
+    }
+
+    /// The same for one request: leases may be revoked for longer if the gate PriorityRequest is on.
+    pub(crate) fn check_pressure_on(&self, request: &InternalRaftRequest) -> Result<(), Failure> {
+        let goes_first = self.limits.priority_requests && request.lease_revoke.is_some();
+        let factor = if goes_first { 2 } else { 1 };
+        self.check_gap(self.limits.apply_gap_max * factor)
+    }
+
+    fn check_gap(&self, apply_gap_max: u64) -> Result<(), Failure> {
         if self.progress.stopping() {
             return Err(Error::Stopped.into());
         }
         let behind = self.progress.committed().0.saturating_sub(self.progress.applied().0);
         let unflushed = self.window.pending_bytes() > self.limits.window_bytes_max;
         let unsynced = self.progress.unsynced() > self.limits.unsynced_bytes_max;
-        if behind > self.limits.apply_gap_max || unflushed || unsynced {
+        if behind > apply_gap_max || unflushed || unsynced {
             return Err(Error::TooManyRequests.into());
         }
         Ok(())

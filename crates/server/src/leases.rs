@@ -59,7 +59,7 @@ pub(crate) async fn renew(
         if !handle.ensure_leadership().await {
             return Err(not_primary());
         }
-        if !handle.shared.lessor.lock().contains(id) {
+        if handle.limits.slow_keep_alive || !handle.shared.lessor.lock().contains(id) {
             // Its grant may be committed and not applied yet.
             handle.catch_up().await?;
         }

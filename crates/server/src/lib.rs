@@ -30,6 +30,7 @@ mod peer_client;
 mod peer_http;
 mod peers;
 mod progress;
+mod profile;
 mod publish;
 mod read_gate;
 mod reconfig;

@@ -42,6 +42,12 @@ pub(crate) struct Limits {
     pub(crate) slow_apply: Duration,
     /// A unary call that takes longer is (`--warning-unary-request-duration`).
     pub(crate) slow_request: Duration,
+    /// Whether the leader renews a lease only once it has applied what is committed (not the gate
+    /// FastLeaseKeepAlive).
+    pub(crate) slow_keep_alive: bool,
+    /// Whether leases may be revoked while twice as many entries wait for apply (gate
+    /// PriorityRequest).
+    pub(crate) priority_requests: bool,
     /// Committed entries that may wait for apply before new proposals are refused.
     pub(crate) apply_gap_max: u64,
     /// Proposals and messages that may wait for the node thread.

@@ -355,6 +355,7 @@ fn node_loop(
         flushed: api::ids::RaftIndex(0),
         disk: DiskWatch::new(settings.limits.election_timeout),
         whole_until: None,
+        store_sent_at: None,
         role: replica::Role::Follower,
         restored: api::ids::RaftIndex(0),
         ticked_at: None,

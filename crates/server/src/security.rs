@@ -5,7 +5,11 @@
 //! connections that this member opens is its server's unless it has one of its own; one made at
 //! start (`--auto-tls`) stands alone, without authorities, lists and restrictions.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use config::{Config, TlsConfig, Url};
@@ -75,6 +79,32 @@ fn choose(acceptor: Option<&Acceptor>, url: &Url) -> Acceptor {
     } else {
         Acceptor::plain()
     }
+}
+
+/// The address that connections to other members come from, if the gate SetMemberLocalAddr asks for
+/// one: the first that is advertised to them and is not the loopback's.
+fn local_address(config: &Config) -> Option<IpAddr> {
+    if !config.feature_gates.enabled("SetMemberLocalAddr") {
+        return None;
+    }
+    let urls = &config.initial_advertise_peer_urls;
+    let listed = config::log::strings(&urls.texts());
+    tracing::info!(
+        "advertise-peer-urls" = %listed,
+        "searching for a suitable member local address in AdvertisePeerURLs"
+    );
+    let addresses = urls.iter().filter_map(|url| url.hostname().parse::<IpAddr>().ok());
+    let found = addresses.into_iter().find(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    match found {
+        Some(address) => {
+            tracing::info!("LocalAddr" = %address, "setting member local address");
+        }
+        None => tracing::warn!(
+            "advertise-peer-urls" = %listed,
+            "unable to set a member local address due to lack of suitable local addresses"
+        ),
+    }
+    found
 }
 
 /// Says in the log why a connection to the `side` listener was refused. One that came and went is
@@ -244,6 +274,7 @@ impl Side {
             insecure_skip_verify: self.self_signed,
             // As etcd's: a second, and as long as an election takes.
             dial_timeout: Duration::from_millis(1_000 + config.election_timeout_ms),
+            local_address: local_address(config),
             ..ClientOptions::default()
         };
         if !self.is_empty() {

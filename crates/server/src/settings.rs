@@ -148,6 +148,8 @@ fn limits(config: &Config) -> Limits {
         strict_reconfig: config.strict_reconfig_check,
         slow_apply: config.warning_apply_duration.to_std(),
         slow_request: config.warning_unary_request_duration.to_std(),
+        slow_keep_alive: !config.feature_gates.enabled("FastLeaseKeepAlive"),
+        priority_requests: config.feature_gates.enabled("PriorityRequest"),
         apply_gap_max: 5000,
         node_inbox_max: 65_536,
         batch_pending_min: 128,

@@ -8,8 +8,8 @@ mod caller;
 mod jwt;
 mod leases;
 mod login;
-mod v2;
 mod options;
+mod v2;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -162,7 +162,7 @@ impl Handle {
         caller: &Caller,
         request: InternalRaftRequest,
     ) -> Outcome {
-        self.check_pressure()?;
+        self.check_pressure_on(&request)?;
         let who = self.identify(caller).await?;
         self.propose_for(who.unwrap_or_default(), request).await
     }
@@ -178,7 +178,7 @@ impl Handle {
             let auth = self.shared.auth.read();
             if auth.is_enabled() { auth.root() } else { Identity::nobody() }
         };
-        self.check_pressure()?;
+        self.check_pressure_on(&request)?;
         self.propose_in(who, request, Some(term)).await
     }
 

@@ -20,6 +20,7 @@ use replica::Recovered;
 use storage::{
     Backend,
     engine::{self, LmdbBackend, LmdbOptions},
+    schema::meta,
 };
 use wal::Wal;
 
@@ -104,7 +105,11 @@ fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
         );
     }
     let backend = LmdbBackend::open(&snap_dir.join(engine::STORE_NAME), LmdbOptions::default());
-    Ok(Arc::new(backend.context("failed to open the store")?))
+    let backend = backend.context("failed to open the store")?;
+    let view = backend.read().context("failed to read the store")?;
+    meta::check_storage_version(&*view).context("failed to validate the store")?;
+    drop(view);
+    Ok(Arc::new(backend))
 }
 
 /// Makes a directory that only its owner may enter, as etcd does, and whose name a power loss does not

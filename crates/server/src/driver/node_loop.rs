@@ -46,6 +46,8 @@ pub(crate) struct NodeLoop {
     pub(crate) disk: DiskWatch,
     /// Until when the log in memory stays whole: a member has just been sent the store.
     pub(crate) whole_until: Option<Instant>,
+    /// When a member began to be sent the store.
+    pub(crate) store_sent_at: Option<Instant>,
     /// The own role, as last heard.
     pub(crate) role: Role,
     /// When raft ticked last.
@@ -53,7 +55,7 @@ pub(crate) struct NodeLoop {
 }
 
 /// How long a member that was sent the store may take to install it before the entries after it are
-/// let go of.
+/// let go of, beside twice the time of the transfer.
 const INSTALL: Duration = Duration::from_secs(30);
 
 /// How many proposals make a batch worth its sync: with many clients waiting, a third of them. By
@@ -197,7 +199,9 @@ impl NodeLoop {
             NodeEvent::Unreachable(member) => Input::Unreachable(member),
             NodeEvent::SnapshotStatus { to, delivered } => {
                 if delivered {
-                    self.whole_until = Some(Instant::now() + INSTALL);
+                    let now = Instant::now();
+                    let took = self.store_sent_at.map_or(Duration::ZERO, |at| now - at);
+                    self.whole_until = Some(now + INSTALL + 2 * took);
                 }
                 Input::SnapshotStatus { to, delivered }
             }
@@ -267,7 +271,11 @@ impl NodeLoop {
                 let failure = api::error::Error::TooManyRequests.into();
                 handle.waiters.answer(ticket, Err(failure));
             }
-            Output::Send(messages) => peers::send(handle, messages),
+            Output::Send(messages) => {
+                if peers::send(handle, messages) {
+                    self.store_sent_at = Some(Instant::now());
+                }
+            }
             Output::Restore { snapshot } => self.restore(handle, snapshot),
             Output::Refused { from, refusal } => {
                 tracing::warn!("remote-peer-id" = %from, error = %refusal, "refused a message");

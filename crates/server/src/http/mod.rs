@@ -117,8 +117,13 @@ impl Router {
         if clean != path && request.method() != Method::CONNECT {
             return redirect(&with_path(request.uri(), &clean));
         }
-        if let Some(response) = debug::route(&self.handle, self.access.pprof, path) {
-            return response;
+        let request = match debug::route(&self.handle, self.access.pprof, request).await {
+            Ok(response) => return response,
+            Err(request) => request,
+        };
+        let path = request.uri().path();
+        if let Some(v2) = self.v2.as_ref().filter(|_| path.starts_with("/v2/")) {
+            return v2.route(request).await;
         }
         match &self.gateway {
             Some(gateway) if path.starts_with("/v3/") => gateway.route(request).await,

@@ -111,9 +111,11 @@ impl Peers {
     }
 }
 
-/// Sends what raft has to say. A snapshot goes its own way, beside everything else.
-pub(crate) fn send(handle: &Handle, mut messages: Vec<Message>) {
-    if messages.iter().any(|message| message.r#type == MessageType::MsgSnap as i32) {
+/// Sends what raft has to say. A snapshot goes its own way, beside everything else: the answer says
+/// whether there was one.
+pub(crate) fn send(handle: &Handle, mut messages: Vec<Message>) -> bool {
+    let has_snapshot = messages.iter().any(|message| message.r#type == MessageType::MsgSnap as i32);
+    if has_snapshot {
         let (snapshots, others): (Vec<_>, Vec<_>) = std::mem::take(&mut messages)
             .into_iter()
             .partition(|message| message.r#type == MessageType::MsgSnap as i32);
@@ -122,8 +124,9 @@ pub(crate) fn send(handle: &Handle, mut messages: Vec<Message>) {
             send::snapshot(handle, snapshot);
         }
     }
+    handle.v2_stats.sent(&messages, sink::size_of_message);
     if let Some(transport) = &*handle.network.transport.read() {
         transport.send(messages);
-    handle.v2_stats.sent(&messages, sink::size_of_message);
     }
+    has_snapshot
 }

@@ -265,7 +265,12 @@ fn the_db_of_a_later_release_is_not_adopted() {
             let view = backend.read().unwrap();
             let mut file = Vec::new();
             let image = crate::image::Image::plan(&*view).unwrap();
-            image.write(&mut |chunk| { file.extend_from_slice(&chunk); Ok(()) }).unwrap();
+            image
+                .write(&mut |chunk| {
+                    file.extend_from_slice(&chunk);
+                    Ok(())
+                })
+                .unwrap();
             file
         };
         fs::write(snap.join(DB_NAME), &written).unwrap();
