@@ -38,6 +38,12 @@ pub(crate) fn run(parts: &[String]) -> Result<()> {
     if wanted("ctl") {
         ctl(&peers, &oxetcd)?;
     }
+    if wanted("ctl-v2") {
+        ctl_v2(&peers, &oxetcd)?;
+    }
+    if wanted("server-v2") {
+        server_v2(&peers, &oxetcd)?;
+    }
     if wanted("differential") {
         differential(&peers, &oxetcd)?;
     }
@@ -87,10 +93,52 @@ fn ctl(peers: &Peers, oxetcd: &Path) -> Result<()> {
     let real = peers.etcd_35.join("etcdctl");
     let ours = ctl::Side { program: oxetcd, first: &["ctl"], server: &first };
     let theirs = ctl::Side { program: &real, first: &[], server: &second };
-    let compared = ctl::compare(&ours, &theirs).context("our etcdctl beside etcdctl 3.5")?;
+    let script = ctl::Script { file: "ctl.txt", api: None, servers: false };
+    let compared =
+        ctl::compare(script, &ours, &theirs).context("our etcdctl beside etcdctl 3.5")?;
     ctl::check_length(&compared)?;
     let ctl::Compared { commands, differing } = compared;
     println!("our etcdctl: {commands} invocations as etcdctl 3.5, {differing} listed differences");
+    Ok(())
+}
+
+/// Commands of the v2 store through our etcdctl and the real one, each against an etcd 3.4.
+fn ctl_v2(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    let (etcd, real) = (peers.etcd_34.join("etcd"), peers.etcd_34.join("etcdctl"));
+    for tls in [false, true] {
+        let start = || Server::start_as(&etcd, &["--enable-v2"], tls);
+        let (first, second) = (start()?, start()?);
+        let ours = ctl::Side { program: oxetcd, first: &["ctl"], server: &first };
+        let theirs = ctl::Side { program: &real, first: &[], server: &second };
+        let script = ctl::Script { file: "ctl-v2.txt", api: Some("2"), servers: false };
+        let compared = ctl::compare(script, &ours, &theirs);
+        let compared = compared.context("our etcdctl beside etcdctl 3.4, v2")?;
+        ctl::check_length(&compared)?;
+        let ctl::Compared { commands, differing } = compared;
+        let how = if tls { "with TLS" } else { "in plain text" };
+        println!(
+            "our etcdctl, v2, {how}: {commands} invocations as etcdctl 3.4, {differing} listed \
+             differences"
+        );
+    }
+    Ok(())
+}
+
+/// Commands of the v2 store through the real etcdctl against oxetcd and etcd 3.4.
+fn server_v2(peers: &Peers, oxetcd: &Path) -> Result<()> {
+    let real = peers.etcd_34.join("etcdctl");
+    let first = Server::start(oxetcd, &["server", "--enable-v2"])?;
+    let second = Server::start(&peers.etcd_34.join("etcd"), &["--enable-v2"])?;
+    let side = |server| ctl::Side { program: &real, first: &[], server };
+    let script = ctl::Script { file: "ctl-v2.txt", api: Some("2"), servers: true };
+    let compared = ctl::compare(script, &side(&first), &side(&second));
+    let compared = compared.context("etcdctl 3.4, v2, against oxetcd and etcd 3.4")?;
+    ctl::check_length(&compared)?;
+    let ctl::Compared { commands, differing } = compared;
+    println!(
+        "etcdctl 3.4, v2: {commands} invocations, same output from oxetcd and etcd 3.4, \
+         {differing} listed differences"
+    );
     Ok(())
 }
 

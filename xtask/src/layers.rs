@@ -55,8 +55,14 @@ pub(crate) const RESERVED: &[(&str, &[&str])] = &[
             "cluster",
         ],
     ),
-    ("hyper", &["transport", "client", "server", "proxy", "ctl", "bench", "conformance", "cluster"]),
-    ("tracing", &["config", "tls", "transport", "server", "client", "ctl", "utl", "proxy", "oxetcd"]),
+    (
+        "hyper",
+        &["transport", "client", "server", "proxy", "ctl", "bench", "conformance", "cluster"],
+    ),
+    (
+        "tracing",
+        &["config", "tls", "transport", "server", "client", "ctl", "utl", "proxy", "oxetcd"],
+    ),
     ("prometheus", &["server", "proxy"]),
 ];
 

@@ -21,6 +21,7 @@ mod prompt;
 mod session;
 mod shell;
 mod tree;
+mod v2;
 
 use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt, process::ExitCode};
 
@@ -29,7 +30,12 @@ use commands::ROOT;
 use exit::Failure;
 
 /// Runs the command line; the first of `args` is the program's name.
+///
+/// `ETCDCTL_API=2` in the environment asks for the command line of the v2 store.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    if std::env::var_os("ETCDCTL_API").is_some_and(|version| version == "2") {
+        return v2::main(args);
+    }
     let words: Vec<_> = args.into_iter().skip(1).map(OsString::into_vec).collect();
     match run(&ROOT, &words) {
         Ok(code) => code,

@@ -82,7 +82,8 @@ pub(crate) async fn run(words: &[Vec<u8>], environment: &[(&str, OsString)]) -> 
     }
 }
 
-fn start_failure(program: &OsStr, error: &io::Error) -> String {
+/// Why a program could not be started, in Go's words.
+pub(crate) fn start_failure(program: &OsStr, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound && !program.as_bytes().contains(&b'/') {
         let name = quote(program.as_bytes());
         return format!("exec: {name}: executable file not found in $PATH");

@@ -13,6 +13,8 @@ use std::{
 
 use bbolt::{Db, Plan, Source, Writer};
 
+use storage::engine::DbFile;
+
 use crate::{Failure, exit::io, progress::Progress};
 
 /// More buckets than that, and it is no file of etcd.
@@ -43,15 +45,30 @@ impl Edit {
 
 /// A copy that is planned: all of the source has been read.
 pub(crate) struct Copy<'d, S> {
-    db: &'d Db<S>,
+    /// The source; none for a file that is all new.
+    db: Option<&'d Db<S>>,
     edits: BTreeMap<Vec<u8>, Edit>,
     plan: Plan,
+}
+
+impl Copy<'static, DbFile> {
+    /// A file that holds the entries of `edits` alone.
+    pub(crate) fn of_nothing(edits: BTreeMap<Vec<u8>, Edit>) -> Result<Self, Failure> {
+        Copy::plan_any(None, edits)
+    }
 }
 
 impl<'d, S: Source> Copy<'d, S> {
     /// Reads the source.
     pub(crate) fn plan(
         db: &'d Db<S>,
+        edits: BTreeMap<Vec<u8>, Edit>,
+    ) -> Result<Copy<'d, S>, Failure> {
+        Copy::plan_any(Some(db), edits)
+    }
+
+    fn plan_any(
+        db: Option<&'d Db<S>>,
         edits: BTreeMap<Vec<u8>, Edit>,
     ) -> Result<Copy<'d, S>, Failure> {
         let mut writer = Writer::measure();
@@ -94,28 +111,21 @@ fn drain(file: &mut File, buffer: &mut Vec<u8>) -> std::io::Result<()> {
 
 /// One pass: the buckets of the source and of the edits, in the order of names.
 fn feed<S: Source>(
-    db: &Db<S>,
+    db: Option<&Db<S>>,
     edits: &BTreeMap<Vec<u8>, Edit>,
     writer: &mut Writer<'_>,
 ) -> Result<(), Failure> {
     let mut names: BTreeSet<Vec<u8>> = edits.keys().cloned().collect();
-    let mut root = db.root().cursor();
-    while let Some(entry) = root.next().map_err(Failure::error)? {
-        if !entry.is_bucket {
-            return Err(Failure::error("the root of the database has an entry that is no bucket"));
-        }
-        names.insert(entry.key.to_vec());
-        if names.len() > BUCKETS_MAX {
-            return Err(Failure::error("the database has too many buckets"));
-        }
+    if let Some(db) = db {
+        buckets(db, &mut names)?;
     }
     let nothing = Edit::default();
     for name in names {
         writer.begin(&name).map_err(Failure::error)?;
         let edit = edits.get(&name).unwrap_or(&nothing);
-        let bucket = match edit.clear {
-            true => None,
-            false => db.bucket(&name).map_err(Failure::error)?,
+        let bucket = match db.filter(|_| !edit.clear) {
+            None => None,
+            Some(db) => db.bucket(&name).map_err(Failure::error)?,
         };
         let mut edited = edit.entries.iter().peekable();
         if let Some(bucket) = bucket {
@@ -136,6 +146,21 @@ fn feed<S: Source>(
         }
         for (key, value) in edited {
             put(writer, key, value.as_deref())?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the names of the source's buckets.
+fn buckets<S: Source>(db: &Db<S>, names: &mut BTreeSet<Vec<u8>>) -> Result<(), Failure> {
+    let mut root = db.root().cursor();
+    while let Some(entry) = root.next().map_err(Failure::error)? {
+        if !entry.is_bucket {
+            return Err(Failure::error("the root of the database has an entry that is no bucket"));
+        }
+        names.insert(entry.key.to_vec());
+        if names.len() > BUCKETS_MAX {
+            return Err(Failure::error("the database has too many buckets"));
         }
     }
     Ok(())

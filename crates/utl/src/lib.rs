@@ -6,6 +6,8 @@
 //!
 //! Source: etcdutl 3.7.1 (spec ctl.md section 4, storage.md section 9).
 
+pub mod backup;
+pub mod check;
 mod cli;
 mod console;
 mod copy;
@@ -17,6 +19,7 @@ mod migrate;
 mod open;
 mod print;
 mod progress;
+pub mod rebuild;
 pub mod snapshot;
 
 use std::{ffi::OsString, process::ExitCode};

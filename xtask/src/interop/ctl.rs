@@ -1,12 +1,14 @@
-//! Runs the commands of `tests/conformance/transcripts/ctl.txt` through two tools, ours and the real
-//! etcdctl 3.5, each against a server of its own, and compares what a user sees.
+//! Runs the commands of a transcript of `tests/conformance/transcripts` twice and compares what a
+//! user sees: through our etcdctl and the real one, each against a server of its own, or through the
+//! real one against our server and the real one.
 //!
 //! Lines of the transcript:
 //!
 //! - `reason NAME: TEXT` says why two releases differ; `reason NAME, exit too: TEXT` where their
-//!   exit codes do as well;
+//!   exit codes do as well; where the reason is `help`, the shape of the page must be the same;
 //! - `stdin: TEXT` and `env: NAME=VALUE ...` are for the command that follows (`\n` is a line end);
-//! - `differs NAME: COMMAND` must differ, for that reason; any other command must not;
+//! - `differs NAME: COMMAND` must differ between the tools, for that reason, and
+//!   `servers-differ NAME: COMMAND` between the servers; any other command must not;
 //! - `bare: COMMAND` is run without `--endpoints`;
 //! - `async: COMMAND` is started and left alone until `join`, which interrupts it if it still runs.
 //!
@@ -25,13 +27,24 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     server::Server,
-    transcript::{normalise_token, without_padding, words},
+    transcript::{normalise_token, without_padding, without_value, words},
 };
 use crate::shell::{command, root};
 
 /// How long a command in the background is left alone after it started, and after the last
 /// command that it should notice.
 const SETTLE: Duration = Duration::from_millis(800);
+
+/// A transcript and how it is run.
+#[derive(Clone, Copy)]
+pub(super) struct Script {
+    /// The file's name.
+    pub(super) file: &'static str,
+    /// What `ETCDCTL_API` is set to, if to anything.
+    pub(super) api: Option<&'static str>,
+    /// Whether one tool talks to two servers, not two tools to servers of one kind.
+    pub(super) servers: bool,
+}
 
 /// One tool and what it talks to.
 pub(super) struct Side<'a> {
@@ -68,45 +81,38 @@ pub(super) struct Compared {
     pub(super) differing: usize,
 }
 
-/// Runs the transcript; the first wrong difference is an error.
-pub(super) fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Result<Compared> {
-    let path = root().join("tests/conformance/transcripts/ctl.txt");
+/// Runs the transcript; wrong differences are an error.
+pub(super) fn compare(script: Script, ours: &Side<'_>, theirs: &Side<'_>) -> Result<Compared> {
+    let path = root().join("tests/conformance/transcripts").join(script.file);
     let text = fs::read_to_string(&path).with_context(|| format!("read {path:?}"))?;
-    let transcript = Transcript::read(&text)?;
+    let transcript = Transcript::read(&text, script.servers)?;
     let mut compared = Compared { commands: 0, differing: 0 };
-    let mut used = BTreeSet::new();
+    let mut wrong = String::new();
     let mut waiting: Option<(&Step, Running, Running)> = None;
     for step in &transcript.steps {
+        let start = |side| Running::start(script, side, step);
         let (step, first, second) = if step.line == "join" {
             let (step, first, second) = waiting.take().context("join without async")?;
             std::thread::sleep(SETTLE);
             (step, first.interrupt()?, second.interrupt()?)
         } else if step.background {
-            waiting = Some((step, Running::start(ours, step)?, Running::start(theirs, step)?));
+            waiting = Some((step, start(ours)?, start(theirs)?));
             std::thread::sleep(SETTLE);
             continue;
         } else {
             // Together: some commands take seconds.
-            let (first, second) = (Running::start(ours, step)?, Running::start(theirs, step)?);
+            let (first, second) = (start(ours)?, start(theirs)?);
             (step, first.finish()?, second.finish()?)
         };
         compared.commands += 1;
-        let shown = || format!("--- ours\n{first:#?}\n--- etcdctl 3.5\n{second:#?}");
-        match &step.reason {
-            None => ensure!(first == second, "etcdctl {}\n{}", step.line, shown()),
-            Some(reason) => {
-                ensure!(first != second, "etcdctl {}: no difference any more", step.line);
-                let exit_too = transcript.reasons[reason];
-                let same_exit = first.code == second.code;
-                ensure!(exit_too || same_exit, "exit of {}\n{}", step.line, shown());
-                compared.differing += 1;
-                used.insert(reason);
-            }
+        compared.differing += usize::from(step.reason.is_some());
+        if let Some(why) = transcript.fault(step, &first, &second) {
+            let (line, environment) = (&step.line, &step.environment);
+            wrong += &format!("etcdctl {line} {environment:?}: {why}\n--- ours\n{first:#?}\n");
+            wrong += &format!("--- theirs\n{second:#?}\n");
         }
     }
-    for reason in transcript.reasons.keys() {
-        ensure!(used.contains(reason), "no command differs for reason {reason}");
-    }
+    ensure!(wrong.is_empty(), "{wrong}");
     Ok(compared)
 }
 
@@ -117,9 +123,28 @@ struct Transcript {
 }
 
 impl Transcript {
-    fn read(text: &str) -> Result<Transcript> {
+    /// What is wrong about two outcomes of a command.
+    fn fault(&self, step: &Step, first: &Seen, second: &Seen) -> Option<&'static str> {
+        let Some(reason) = &step.reason else {
+            return (first != second).then_some("a difference");
+        };
+        let exit_too = self.reasons[reason];
+        if first == second {
+            return Some("no difference any more");
+        }
+        if first.code != second.code && !exit_too {
+            return Some("another exit code");
+        }
+        let same_page = || shape(&first.stdout) == shape(&second.stdout);
+        let is_page = reason == "help";
+        (is_page && !(same_page() && first.stderr == second.stderr)).then_some("another shape")
+    }
+
+    /// Reads a transcript; differences between servers count if `servers`, else those of tools.
+    fn read(text: &str, servers: bool) -> Result<Transcript> {
         let mut transcript = Transcript { reasons: BTreeMap::new(), steps: Vec::new() };
         let mut step = Step::default();
+        let mut named = BTreeSet::new();
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if let Some(rest) = line.strip_prefix("reason ") {
                 let (name, why) = rest.split_once(": ").context("a reason needs a text")?;
@@ -134,22 +159,32 @@ impl Transcript {
                     step.environment.push((name.to_owned(), value.to_owned()));
                 }
             } else {
-                step.read(line)?;
-                if let Some(reason) = &step.reason {
+                let reasons = step.read(line, servers)?;
+                for reason in &reasons {
                     ensure!(transcript.reasons.contains_key(reason), "no reason {reason}");
                 }
+                named.extend(reasons);
                 transcript.steps.push(std::mem::take(&mut step));
             }
+        }
+        for reason in transcript.reasons.keys() {
+            ensure!(named.contains(reason), "no command differs for reason {reason}");
         }
         Ok(transcript)
     }
 }
 
 impl Step {
-    fn read(&mut self, mut line: &str) -> Result<()> {
-        if let Some(rest) = line.strip_prefix("differs ") {
+    /// Reads a command; the reasons that it names.
+    fn read(&mut self, mut line: &str, servers: bool) -> Result<Vec<String>> {
+        let mut reasons = Vec::new();
+        for (mark, counts) in [("differs ", !servers), ("servers-differ ", servers)] {
+            let Some(rest) = line.strip_prefix(mark) else { continue };
             let (reason, rest) = rest.split_once(": ").context("differs needs a reason")?;
-            self.reason = Some(reason.to_owned());
+            reasons.push(reason.to_owned());
+            if counts {
+                self.reason = Some(reason.to_owned());
+            }
             line = rest;
         }
         if let Some(rest) = line.strip_prefix("bare: ") {
@@ -161,7 +196,7 @@ impl Step {
             line = rest;
         }
         self.line = line.to_owned();
-        Ok(())
+        Ok(reasons)
     }
 }
 
@@ -173,12 +208,15 @@ struct Running {
 }
 
 impl Running {
-    fn start(side: &Side<'_>, step: &Step) -> Result<Running> {
+    fn start(script: Script, side: &Side<'_>, step: &Step) -> Result<Running> {
         let port = side.server.port;
         let folder = side.server.folder();
         let mut tool = command(side.program);
         tool.args(side.first);
-        if !step.bare {
+        tool.envs(script.api.map(|api| ("ETCDCTL_API", api)));
+        if !step.bare && script.api == Some("2") {
+            tool.args(["--endpoints", &side.server.endpoint()]).args(side.server.v2_flags());
+        } else if !step.bare {
             tool.args(["--endpoints", &format!("127.0.0.1:{port}")]);
         }
         let place = |word: String| {
@@ -230,7 +268,17 @@ fn normalise_line(line: &str) -> String {
     if let Some(log) = log_line(line) {
         return log;
     }
-    let line = without_padding(line);
+    if let Some(members) = line.strip_prefix("ETCD_INITIAL_CLUSTER=\"") {
+        // In the order of ids.
+        let mut members: Vec<_> = members.trim_end_matches('"').split(',').collect();
+        members.sort_unstable();
+        return normalise_tokens(&format!("ETCD_INITIAL_CLUSTER={}", members.join(",")));
+    }
+    normalise_tokens(line)
+}
+
+fn normalise_tokens(line: &str) -> String {
+    let line = without_value(&without_padding(line), "expiration");
     let mut out = String::new();
     let mut token = String::new();
     let mut name = String::new();
@@ -285,6 +333,24 @@ fn log_line(line: &str) -> Option<String> {
     Some(format!("LOG {}", texts.collect::<Vec<_>>().join(" ")))
 }
 
+/// A page of help without its descriptions.
+fn shape(page: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut heading = "";
+    for line in page.lines() {
+        if !line.is_empty() && !line.starts_with(' ') {
+            heading = line;
+        } else if ["VERSION:", "DESCRIPTION:"].contains(&heading) {
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let columns = line[indent..].find("  ").map(|at| at + indent);
+        let end = line.find(" - ").into_iter().chain(columns).min();
+        out.push(&line[..end.unwrap_or(line.len())]);
+    }
+    out
+}
+
 /// Fails unless the transcript is as long as it is meant to be.
 pub(super) fn check_length(compared: &Compared) -> Result<()> {
     if compared.commands < 150 {
@@ -315,15 +381,27 @@ mod tests {
     }
 
     #[test]
+    fn pages_have_shapes() {
+        let page = "NAME:\n   x set - sets\n\nDESCRIPTION:\n   Long.\n\n   $ x\n\nOPTIONS:\n   \
+                    --ttl value  how long\n   -p  no - yes\n";
+        let expected =
+            ["NAME:", "   x set", "", "DESCRIPTION:", "OPTIONS:", "   --ttl value", "   -p"];
+        assert_eq!(shape(page), expected);
+    }
+
+    #[test]
     fn a_transcript_is_read() {
         let text = "reason r: why\nreason x, exit too: why\nenv: A=b C=d\nstdin: 1\\n\n\
-                    differs x: bare: get a\nasync: watch a\njoin\n";
-        let transcript = Transcript::read(text).unwrap();
+                    differs x: servers-differ r: bare: get a\nasync: watch a\njoin\n";
+        let transcript = Transcript::read(text, false).unwrap();
         assert!(transcript.reasons["x"] && !transcript.reasons["r"]);
         let [get, watch, join] = &transcript.steps[..] else { panic!("three steps") };
         assert!(get.bare && get.reason.as_deref() == Some("x") && get.line == "get a");
         assert_eq!((get.stdin.as_str(), get.environment.len()), ("1\n", 2));
         assert!(watch.background && watch.stdin.is_empty() && join.line == "join");
-        assert!(Transcript::read("differs unknown: get a\n").is_err());
+        let of_servers = Transcript::read(text, true).unwrap();
+        assert_eq!(of_servers.steps[0].reason.as_deref(), Some("r"));
+        assert!(Transcript::read("reason unused: why\n", false).is_err());
+        assert!(Transcript::read("differs unknown: get a\n", true).is_err());
     }
 }

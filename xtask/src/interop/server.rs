@@ -38,7 +38,8 @@ impl Server {
         Server::start_as(program, first, true)
     }
 
-    fn start_as(program: &Path, first: &[&str], tls: bool) -> Result<Server> {
+    /// Starts it with or without TLS.
+    pub(crate) fn start_as(program: &Path, first: &[&str], tls: bool) -> Result<Server> {
         let (port, peer) = (free_port()?, free_port()?);
         let dir = root().join(format!("target/interop-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).context("create a folder for the member")?;
@@ -70,19 +71,25 @@ impl Server {
 
     /// The client endpoint.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// What etcdctl needs to be let in.
     pub(crate) fn etcdctl_flags(&self) -> Vec<String> {
+        self.file_flags(["--cacert", "--cert", "--key"])
+    }
+
+    /// The same with the names that flags have for the v2 store.
+    pub(crate) fn v2_flags(&self) -> Vec<String> {
+        self.file_flags(["--ca-file", "--cert-file", "--key-file"])
+    }
+
+    fn file_flags(&self, [ca, cert, key]: [&str; 3]) -> Vec<String> {
         if !self.tls {
             return Vec::new();
         }
-        let files = [
-            ("--cacert", "bundle.crt"),
-            ("--cert", "kubeadm-client.crt"),
-            ("--key", "kubeadm-client.key"),
-        ];
+        let files = [(ca, "bundle.crt"), (cert, "kubeadm-client.crt"), (key, "kubeadm-client.key")];
         files.iter().flat_map(|(flag, name)| [flag.to_string(), testdata(name)]).collect()
     }
 

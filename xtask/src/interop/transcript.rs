@@ -172,15 +172,16 @@ pub(super) fn without_padding(line: &str) -> String {
     out
 }
 
-/// A JSON line with the text value of one member taken out.
-fn without_value(line: &str, name: &str) -> String {
+/// A JSON line with the text values of all members of one name taken out.
+pub(super) fn without_value(line: &str, name: &str) -> String {
     let member = format!("\"{name}\":\"");
-    let start = line.find(&member).map(|at| at + member.len());
-    let end = start.and_then(|start| line[start..].find('"').map(|len| start + len));
-    match start.zip(end) {
-        Some((start, end)) => format!("{}{}", &line[..start], &line[end..]),
-        None => line.to_owned(),
+    let mut parts = line.split(&member);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(&member);
+        out.push_str(&part[part.find('"').unwrap_or(0)..]);
     }
+    out
 }
 
 /// An id, a port, a duration or a version becomes its kind; anything else stays.

@@ -63,7 +63,7 @@ pub(crate) fn bytes(out: &mut String, bytes: &[u8]) {
 }
 
 /// Appends `bytes` in base 64 with padding (RFC 4648).
-fn base64(out: &mut String, bytes: &[u8]) {
+pub(crate) fn base64(out: &mut String, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for chunk in bytes.chunks(3) {
         let mut three = [0; 3];
