@@ -78,8 +78,11 @@ pub(crate) async fn forward(
     }
     let mut response = Response::from_parts(parts, Body::empty());
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    let body = Full::new(answer).with_trailers(async move { trailers.map(Ok) });
-    *response.body_mut() = Body::new(body);
+    // A failure may be all headers; it must stay so.
+    if !answer.is_empty() || trailers.is_some() {
+        let body = Full::new(answer).with_trailers(async move { trailers.map(Ok) });
+        *response.body_mut() = Body::new(body);
+    }
     Ok(response)
 }
 
