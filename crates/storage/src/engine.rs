@@ -329,6 +329,11 @@ fn round_up(bytes: usize) -> usize {
     bytes.next_multiple_of(1 << 16)
 }
 
+/// Keeps everybody from opening the store in `dir`, which is not opened itself, while the answer lives.
+pub fn hold(dir: &Path) -> Result<File, Error> {
+    lock(dir)
+}
+
 /// Takes the directory for this process, or says that another has it.
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("LOCK");

@@ -18,10 +18,10 @@ use clap::{ArgMatches, Command};
 use clap_complete::{Shell, generate};
 
 use crate::{
-    Failure, defrag, hashkv, migrate,
+    Failure, check, defrag, hashkv, migrate,
     open::Timeout,
     print::{Column, Format, render},
-    snapshot,
+    rebuild, snapshot,
 };
 use cobra::Wrong;
 use flags::{command, number, switch, text};
@@ -78,6 +78,7 @@ pub(crate) fn root() -> Command {
     command("etcdutl", "[command]", "An administrative command line tool for etcd3.")
         .arg(flags::timeout())
         .arg(flags::write_out())
+        .subcommand(check_command())
         .subcommand(command("completion", shells, "Generate completion script"))
         .subcommand(
             command("defrag", "defrag [flags]", "Defragments the storage of the etcd")
@@ -92,8 +93,32 @@ pub(crate) fn root() -> Command {
             .arg(flags::integer("rev", "maximum revision to hash (default: latest revision)")),
         )
         .subcommand(migrate_command())
+        .subcommand(rebuild_command())
         .subcommand(snapshot)
         .subcommand(command("version", "version [flags]", "Prints the version of etcdutl"))
+}
+
+/// Not a command of etcd.
+fn check_command() -> Command {
+    let about = "Reads and compares everything a member that does not run has on its disk";
+    command("check", "check --data-dir {data dir} [flags]", about)
+        .arg(text("data-dir", "Required. Path to the data directory of the member.", ""))
+        .arg(text("wal-dir", "Path to the WAL directory (use --data-dir if none given)", ""))
+}
+
+/// Not a command of etcd.
+fn rebuild_command() -> Command {
+    let usage = "rebuild --data-dir {data dir} --endpoints {peers} [flags]";
+    let about = "Makes the damaged store of a member that does not run anew from a healthy peer";
+    let user = "name:password of a user who may take snapshots";
+    command("rebuild", usage, about)
+        .arg(text("cacert", "verify certificates of the peers using this CA bundle", ""))
+        .arg(text("cert", "identify to the peers using this TLS certificate file", ""))
+        .arg(text("data-dir", "Required. Path to the data directory of the member.", ""))
+        .arg(text("endpoints", "Required. Client endpoints of other members.", ""))
+        .arg(text("key", "identify to the peers using this TLS key file", ""))
+        .arg(text("user", user, ""))
+        .arg(text("wal-dir", "Path to the WAL directory (use --data-dir if none given)", ""))
 }
 
 fn migrate_command() -> Command {
@@ -154,6 +179,10 @@ impl<'m> Invocation<'m> {
 
     fn text(&self, name: &str) -> String {
         self.matches.get_one::<String>(name).cloned().unwrap_or_default()
+    }
+
+    fn path_of(&self, name: &str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -243,6 +272,24 @@ fn execute(matches: &ArgMatches) -> Result<String, Ended> {
             let force = invocation.is_set("force");
             migrate::migrate(Path::new(&data_dir), target, force, invocation.timeout())?;
             Ok(String::new())
+        }
+        ["check"] => {
+            invocation.require(&["data-dir"])?;
+            let data_dir = invocation.text("data-dir");
+            Ok(check::check(Path::new(&data_dir), invocation.path_of("wal-dir"))?)
+        }
+        ["rebuild"] => {
+            invocation.require(&["data-dir", "endpoints"])?;
+            let key_pair = invocation.path_of("cert").zip(invocation.path_of("key"));
+            let peers = rebuild::Peers {
+                endpoints: invocation.text("endpoints"),
+                ca: invocation.path_of("cacert"),
+                key_pair,
+                user: Some(invocation.text("user")).filter(|user| !user.is_empty()),
+            };
+            let data_dir = invocation.text("data-dir").into();
+            let wal_dir = invocation.path_of("wal-dir");
+            Ok(rebuild::rebuild(&rebuild::Rebuild { data_dir, wal_dir, peers })?)
         }
         ["completion"] => completion(&invocation),
         ["version"] => Ok(format!(

@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 const SECTOR_BYTES: u64 = 512;
 
 /// The database within a snapshot file, its hash checked unless that is not wanted.
-pub(super) fn verified(path: &Path, skip: bool) -> Result<DbFile, Failure> {
+pub(crate) fn verified(path: &Path, skip: bool) -> Result<DbFile, Failure> {
     let file = DbFile::open(path).map_err(|error| match error {
         storage::Error::Io { source, .. } => io("open", path, &source),
         error => Failure::error(error),

@@ -108,7 +108,11 @@ impl<'a> Nemesis<'a> {
         for crash in &crashes {
             self.say(&format!("CRASH {crash}"));
         }
-        if !crashes.is_empty() && !self.process.active {
+        let ended = cluster.configured().into_iter().any(|slot| {
+            let member = cluster.member(slot);
+            !member.is_running() && !member.is_paused() && !member.is_frozen()
+        });
+        if ended && !self.process.active {
             // A member that ended is started again so that the run can go on.
             self.process.active = true;
             self.process.due = Instant::now() + Duration::from_secs(1);

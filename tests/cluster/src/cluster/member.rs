@@ -12,6 +12,10 @@ use crate::{
     volatile::{Lost, Volatile},
 };
 
+/// Why a new member ends that comes when nobody of the cluster runs, as etcd does: it is to be started
+/// again.
+const NOBODY_TO_ASK: &str = "cannot fetch cluster info from peer urls";
+
 /// A slot with what runs in it.
 pub struct Member {
     slot: usize,
@@ -326,6 +330,9 @@ impl Member {
             Kind::Etcd => &["\npanic: ", "\"level\":\"panic\"", "\"level\":\"fatal\""],
         };
         let mark = marks.iter().find_map(|mark| fresh.find(mark));
+        if ended.is_some() && fresh.contains(NOBODY_TO_ASK) {
+            return None;
+        }
         if self.ailing && (ended.is_some() || mark.is_some()) {
             // It says that it cannot write, and ends: what it is to do.
             self.ended_for_disk += usize::from(ended.is_some());

@@ -1,0 +1,223 @@
+//! `etcdutl rebuild`: the store of a member that does not run, anew from a healthy peer.
+//!
+//! For a member whose store is damaged and whose log is not. The log stays, and with it all that the
+//! member has promised: its term, its vote, and every entry that it has acknowledged. Only what it
+//! has *applied* is replaced, by an image of what a peer has applied. That is what a snapshot of the
+//! leader does to a running member, and it is sound for the same reasons:
+//!
+//! - An entry that a member has applied is committed; so is everything before it. An image at index i
+//!   is therefore a state that this member would have reached, or has reached.
+//! - Entries of the log after i stay. Where the log does not reach i the next entries come from the
+//!   leader, which finds a log that ends at i, as after a snapshot. An image older than the first
+//!   entry that the log still has is refused: there would be a gap.
+//! - The term only rises, to that of the image, where the member has voted for nobody; a vote in the
+//!   same term stays.
+//! - Where the log has another entry at i than the cluster has committed, the member has not
+//!   acknowledged the committed one: a majority without it has. Entries behind it that remain for a
+//!   while are those of a follower that was led astray; they win no election against that majority.
+//!
+//! Nothing is changed before the image is here and checked. Then, each step durable: the image gets the
+//! name by which the next start finds it, the damaged store is set aside, the record in the log makes
+//! the image count. Interrupted, the command can be run again.
+
+mod fetch;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api::{
+    ids::{ClusterId, MemberId, RaftIndex},
+    raftpb::{HardState, Snapshot, SnapshotMetadata},
+    walpb,
+};
+use bbolt::Source;
+use membership::Membership;
+use serde_json::Value;
+use storage::{
+    Backend, Bucket,
+    engine::{self, STORE_NAME, Share},
+    image,
+    mem::MemBackend,
+    schema::meta,
+};
+use vfs::os::OsFs;
+use wal::Wal;
+
+use crate::{Failure, console, defrag::sync_dir, exit::io, open, snapshot};
+
+pub use fetch::Peers;
+
+const PLACE: &str = "utl/rebuild.rs";
+
+/// What the store is called once it is set aside.
+const DAMAGED_NAME: &str = "oxetcd.damaged";
+
+/// What to rebuild, and from whom.
+pub struct Rebuild {
+    /// The data dir.
+    pub data_dir: PathBuf,
+    /// The log, if it is elsewhere.
+    pub wal_dir: Option<PathBuf>,
+    /// The other members.
+    pub peers: Peers,
+}
+
+/// The log of the member, open: so nobody else runs on it.
+struct Log {
+    wal: Wal,
+    at: walpb::Snapshot,
+    hard_state: HardState,
+    last: u64,
+    member: MemberId,
+    cluster: ClusterId,
+}
+
+/// An image that has arrived and was looked into.
+struct Image {
+    path: PathBuf,
+    index: u64,
+    term: u64,
+    members: Membership,
+}
+
+/// Rebuilds; returns what to say.
+pub fn rebuild(config: &Rebuild) -> Result<String, Failure> {
+    let snap_dir = config.data_dir.join("member/snap");
+    let wal_dir = config.wal_dir.clone().unwrap_or_else(|| config.data_dir.join("member/wal"));
+    let store = snap_dir.join(STORE_NAME);
+    // Held to the end: a server that starts meanwhile finds the store in use.
+    let _lock = match store.is_dir() {
+        true => Some(engine::hold(&store).map_err(Failure::error)?),
+        false => None,
+    };
+    let mut log = Log::open(&wal_dir)?;
+    let temporary = snap_dir.join(format!("tmp-rebuild-{}", std::process::id()));
+    let fetched = fetch::fetch(&config.peers, (log.cluster, log.member), &temporary)
+        .and_then(|()| Image::check(&temporary, &log));
+    let image = fetched.inspect_err(|_| {
+        // The failure before matters more than one of tidying up.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    let damaged = set_aside(&snap_dir, &image, &store)?;
+    log.record(&snap_dir, &image)?;
+    let fields = [
+        ("member-id", Value::from(log.member.to_string())),
+        ("index", image.index.into()),
+        ("term", image.term.into()),
+        ("log-ends-at", log.last.into()),
+    ];
+    console::info(PLACE, "the store will be read from the image at the next start", &fields);
+    log.wal.close().map_err(Failure::error)?;
+    let kept = match damaged {
+        Some(path) => format!("The old store is {}; remove it when all is well.\n", path.display()),
+        None => String::new(),
+    };
+    Ok(format!(
+        "Member {} has the store of its peers at index {}. Start it.\n{kept}",
+        log.member, image.index
+    ))
+}
+
+impl Log {
+    fn open(wal_dir: &Path) -> Result<Log, Failure> {
+        let unsound = |error: wal::Error| {
+            let advice = "without its log the member must be removed and added anew";
+            Failure::error(format!("the write-ahead log cannot be used: {error}; {advice}"))
+        };
+        let records = Wal::valid_snapshots(&OsFs, wal_dir).map_err(unsound)?;
+        let newest = records.into_iter().max_by_key(|snapshot| snapshot.index);
+        let at = newest.ok_or_else(|| Failure::error("the log has no snapshot record"))?;
+        let options = wal::Options { zero_fill: false, ..wal::Options::default() };
+        let (wal, log) = Wal::open(Arc::new(OsFs), wal_dir, &at, options).map_err(unsound)?;
+        let last = log.entries.last().map_or(at.index, |entry| entry.index);
+        let member = MemberId(log.metadata.node_id);
+        let cluster = ClusterId(log.metadata.cluster_id);
+        Ok(Log { wal, at, hard_state: log.hard_state, last, member, cluster })
+    }
+
+    /// Makes the image count: `.snap` file, record, and a state that covers it.
+    fn record(&mut self, snap_dir: &Path, image: &Image) -> Result<(), Failure> {
+        let conf_state = Some(image.members.conf_state());
+        let record = walpb::Snapshot {
+            index: image.index,
+            term: image.term,
+            conf_state: conf_state.clone(),
+        };
+        let metadata = SnapshotMetadata { conf_state, index: image.index, term: image.term };
+        let data = image.members.to_v2_store().into();
+        let snapshot = Snapshot { data, metadata: Some(metadata) };
+        wal::snap::save(&OsFs, snap_dir, &snapshot).map_err(Failure::error)?;
+        self.wal.save_snapshot(&record).map_err(Failure::error)?;
+        let state = self.covering(image);
+        self.wal.save(Some(&state), &[]).map_err(Failure::error)?;
+        self.wal.sync().map_err(Failure::error)
+    }
+
+    fn covering(&self, image: &Image) -> HardState {
+        let old = &self.hard_state;
+        let vote = if image.term > old.term { 0 } else { old.vote };
+        HardState { term: old.term.max(image.term), vote, commit: old.commit.max(image.index) }
+    }
+}
+
+impl Image {
+    /// Reads all of the file: nothing of it is taken on trust.
+    fn check(path: &Path, log: &Log) -> Result<Image, Failure> {
+        let file = snapshot::verified(path, false)?;
+        let len = file.len();
+        drop(file);
+        // The hash behind it is not part of the database.
+        let opened = fs::File::options().write(true).open(path);
+        let cut = opened.and_then(|file| file.set_len(len).and_then(|()| file.sync_all()));
+        cut.map_err(|error| io("truncate", path, &error))?;
+        let db = open::open_db(path, Share::Readers, None)?;
+        let small = MemBackend::new();
+        let kept = [Bucket::Meta, Bucket::Members, Bucket::MembersRemoved, Bucket::Cluster];
+        for op in image::import(&db) {
+            let op = op.map_err(Failure::error)?;
+            if kept.contains(&op.bucket()) {
+                small.commit(&[op]).map_err(Failure::error)?;
+            }
+        }
+        let view = small.read().map_err(Failure::error)?;
+        let consistent = meta::read_consistent(&*view).map_err(Failure::error)?;
+        let Some((RaftIndex(index), term)) = consistent.filter(|(_, term)| term.0 > 0) else {
+            return Err(Failure::error("the image does not say which entry it ends with"));
+        };
+        let members = Membership::load(&*view, log.cluster, 0).map_err(Failure::error)?;
+        if members.member(log.member).is_none() {
+            let message = format!("member {} is not part of the cluster any more", log.member);
+            return Err(Failure::error(message));
+        }
+        if index < log.at.index {
+            let message = format!(
+                "the peer has applied index {index}, and the log of this member begins after {}: \
+                 try again later, or with another peer",
+                log.at.index
+            );
+            return Err(Failure::error(message));
+        }
+        Ok(Image { path: path.to_owned(), index, term: term.0, members })
+    }
+}
+
+/// Gives the image its name, and puts the old store out of the way; returns where it is now.
+fn set_aside(snap_dir: &Path, image: &Image, store: &Path) -> Result<Option<PathBuf>, Failure> {
+    let place = snap_dir.join(format!("{:016x}.snap.db", image.index));
+    fs::rename(&image.path, &place).map_err(|error| io("rename", &image.path, &error))?;
+    sync_dir(snap_dir)?;
+    if !store.is_dir() {
+        return Ok(None);
+    }
+    let free = (0..).map(|number| match number {
+        0 => snap_dir.join(DAMAGED_NAME),
+        number => snap_dir.join(format!("{DAMAGED_NAME}.{number}")),
+    });
+    let aside = free.into_iter().find(|path| !path.exists()).expect("some number is free");
+    fs::rename(store, &aside).map_err(|error| io("rename", store, &error))?;
+    sync_dir(snap_dir)?;
+    Ok(Some(aside))
+}
