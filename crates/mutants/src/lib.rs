@@ -88,6 +88,8 @@ mutants! {
         "a change whose outcome is unknown is sent again";
     LogDirNotSynced = "log-dir-not-synced", "ours", "wal::Wal::create",
         "the directory of a new log is not durable in its parent";
+    FoundNotDurable = "found-not-durable", "ours", "wal::Wal::open",
+        "what a killed process has written and not synced counts as durable at the next start";
     ExpiryForwarded = "expiry-forwarded", "ours", "replica::Node",
         "a replaced leader's decision that a lease has expired goes to the new leader";
     RenewalUnconfirmed = "renewal-unconfirmed", "ours", "leases (as the simulator has it)",

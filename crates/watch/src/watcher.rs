@@ -9,6 +9,8 @@ use api::{
     range::KeyRange,
 };
 
+use mutants::{Mutant, is_on};
+
 use crate::delivery::WatcherKey;
 
 /// Where a watcher begins.
@@ -99,8 +101,8 @@ impl Watcher {
     /// `revision` is the hub's. A watcher that is ahead of the hub has seen later events: the lower
     /// number would make its client resume too early and see them twice.
     pub(crate) fn may_report(&self, revision: i64) -> bool {
-        let synced = self.state == State::Synced;
+        let synced = self.state == State::Synced || is_on(Mutant::ProgressUnsynced);
         let reached = self.cursor <= revision + 1 && self.spec.start.reached_by(revision);
-        synced && (reached || mutants::is_on(mutants::Mutant::FutureProgress))
+        synced && (reached || is_on(Mutant::FutureProgress))
     }
 }

@@ -65,7 +65,7 @@ impl Live {
         };
         let node = Node::new(config, recovered).map_err(|error| error.to_string())?;
         let compacting = machine.shared().store.compacting().is_some();
-        let watching = Watching::new(machine.shared().store.revision());
+        let watching = Watching::new(machine.shared().store.revision(), identity.watch_batch);
         Ok(Live {
             identity,
             node,
@@ -84,6 +84,8 @@ impl Live {
             at: (applied, applied_term),
             leads: false,
             compacting,
+            vote: (0, 0),
+            voted: false,
             watching,
             waiting: BTreeSet::new(),
             happened: Vec::new(),

@@ -85,7 +85,11 @@ impl World {
                 self.end(operation, Told::Refused);
                 return Ok(());
             }
-            let leader = leaders[self.rng.random_range(0..leaders.len())];
+            // Most often the one that was replaced and does not know it yet.
+            let term = |id: &u64| self.slots[id].live.as_ref().map(|live| live.node.status().term);
+            let oldest = leaders.iter().copied().min_by_key(term).unwrap_or(leaders[0]);
+            let any = leaders[self.rng.random_range(0..leaders.len())];
+            let leader = if self.rng.random_bool(0.7) { oldest } else { any };
             self.renew(leader, operation)
         }
     }
@@ -167,6 +171,11 @@ impl World {
         for lease in leases {
             let id = self.id();
             self.history.expiries.insert(id, (lease, member, decided_us));
+            // The server may have too much to do: the lessor asks again.
+            if self.rng.random_bool(0.1) {
+                self.count("expired leases put off");
+                continue;
+            }
             let Some(live) = &mut self.slot(member).live else { return Ok(()) };
             let shared = live.machine.shared();
             let root = {

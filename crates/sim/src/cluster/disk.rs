@@ -90,10 +90,11 @@ impl Disk {
         Disk { fs: MemFs::new(), store: Store::new(real), received: BTreeMap::new() }
     }
 
-    /// What a power loss leaves. All who use the store must be gone.
-    pub(super) fn after_crash(self, seed: u64) -> Disk {
+    /// What a power loss leaves or, without a seed, the end of a process.
+    pub(super) fn after_crash(self, seed: Option<u64>) -> Disk {
         let Disk { fs, store, received } = self;
-        Disk { fs: fs.crash_clone(seed), store: store.after_crash(), received }
+        let fs = seed.map_or_else(|| fs.clone(), |seed| fs.crash_clone(seed));
+        Disk { fs, store: store.after_crash(), received }
     }
 
     /// Turns one bit of the log's files over; false when there is none.

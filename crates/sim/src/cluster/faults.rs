@@ -18,6 +18,9 @@ use super::{
 /// The operating system's number of a failed operation on a disk.
 const EIO: i32 = 5;
 
+/// A change of members has taken effect or was lost after this long.
+const CHANGE_US: u64 = 20_000_000;
+
 /// Whether a member's death is one that was planned.
 pub(super) fn is_planned(died: &Died) -> bool {
     ["os error 5)", "Input/output", "No space left"].iter().any(|text| died.0.contains(text))
@@ -96,7 +99,7 @@ impl World {
         let victim = running[self.rng.random_range(0..running.len())];
         match kind {
             Kind::Crash => {
-                self.count("power losses");
+                self.count("losses of power and killed processes");
                 let mid_write = self.rng.random();
                 self.crash(victim, mid_write);
             }
@@ -110,7 +113,8 @@ impl World {
             Kind::Partition => self.partition(),
             Kind::Pause => {
                 self.count("pauses");
-                let length = self.rng.random_range(100_000..5_000_000);
+                let longest = if self.rng.random_bool(0.3) { 15_000_000 } else { 5_000_000 };
+                let length = self.rng.random_range(100_000..longest);
                 self.slot(victim).paused_until_us = self.now_us + length;
             }
             Kind::DiskFailure => {
@@ -135,6 +139,9 @@ impl World {
             Kind::Defragmentation => {
                 self.count("defragmentations");
                 self.attempt(victim, Live::defragment)?;
+                if self.rng.random_bool(0.3) {
+                    self.crash(victim, false);
+                }
             }
             Kind::Transfer => {
                 self.count("transfers");
@@ -163,7 +170,9 @@ impl World {
     /// A member loses power, and its disk a bit or all there is. Only where the others can go on
     /// without it, and one at a time.
     fn damage(&mut self, victim: u64) -> Result<(), String> {
-        let busy = self.slots.values().any(|slot| slot.damaged && !slot.gone);
+        // An operator waits for the end of one change before the next.
+        let changed = self.members_changed_us;
+        let busy = self.is_replacing() || (changed > 0 && self.now_us < changed + CHANGE_US);
         let voters = self.voters();
         if busy || voters.len() < 3 || !voters.contains(&victim) {
             return Ok(());
@@ -199,6 +208,11 @@ impl World {
         Ok(())
     }
 
+    /// Whether a member is damaged and still one.
+    fn is_replacing(&self) -> bool {
+        self.slots.values().any(|slot| slot.damaged && !slot.gone)
+    }
+
     /// Removes a member that will not come back, over and over until that is done. Another one is
     /// added as any other is.
     pub(super) fn replace(&mut self, member: u64) -> Result<(), String> {
@@ -221,8 +235,13 @@ impl World {
 
     /// A member loses power and comes back after a while.
     pub(super) fn crash(&mut self, member: u64, mid_write: bool) {
-        let seed = self.rng.random();
-        let off_us = self.rng.random_range(1_000..4_000_000);
+        let killed = self.rng.random_bool(0.3);
+        let seed = (!killed).then(|| self.rng.random());
+        let longest = if self.rng.random_bool(0.3) { 100_000 } else { 4_000_000 };
+        let off_us = self.rng.random_range(1_000..longest);
+        if killed {
+            self.count("of all ends: only the process");
+        }
         let slot = self.slot(member);
         let Some(live) = slot.live.take() else { return };
         slot.disk = Some(live.crash(mid_write, seed));
@@ -263,7 +282,7 @@ impl World {
     /// Adds a learner, promotes one or removes a member, as an operator with care would: while all
     /// voters run, and never the last ones.
     fn change_members(&mut self) -> Result<(), String> {
-        let Some(leader) = self.leader() else { return Ok(()) };
+        let Some(leader) = self.leader().filter(|_| !self.is_replacing()) else { return Ok(()) };
         let Some(live) = &self.slots[&leader].live else { return Ok(()) };
         let shared = live.machine.shared();
         let membership = shared.membership.read();
@@ -293,6 +312,7 @@ impl World {
             }
         };
         self.count("changes of members");
+        self.members_changed_us = self.now_us;
         self.next_id += 1;
         let change = ConfChange {
             id: self.next_id,

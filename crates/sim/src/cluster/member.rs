@@ -29,10 +29,6 @@ use super::{
 
 /// Small segments, so that cutting and purging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
-/// A log snapshot is recorded after so many entries.
-pub(super) const SNAPSHOT_COUNT: u64 = 60;
-/// Entries kept in memory behind a snapshot for slow followers.
-const CATCHUP_ENTRIES: u64 = 20;
 /// Segments kept on disk behind the last snapshot.
 const WALS_KEPT: usize = 2;
 
@@ -82,6 +78,10 @@ pub(super) struct Identity {
     /// The founding members, with the contexts of their entries; empty for one that joins.
     pub(super) founders: Vec<(MemberId, Bytes)>,
     pub(super) pre_vote: bool,
+    /// A log snapshot is recorded after so many entries.
+    pub(super) snapshot_count: u64,
+    /// Revisions that watchers are given at a time.
+    pub(super) watch_batch: usize,
 }
 
 /// A member that runs.
@@ -105,6 +105,9 @@ pub(super) struct Live {
     pub(super) at: (RaftIndex, Term),
     pub(super) leads: bool,
     pub(super) compacting: bool,
+    /// Term and vote as saved last, and whether they are news.
+    pub(super) vote: (u64, u64),
+    pub(super) voted: bool,
     pub(super) watching: Watching,
     /// The ids of requests whose clients wait here.
     pub(super) waiting: BTreeSet<u64>,
@@ -234,6 +237,8 @@ impl Live {
         for write in std::mem::take(&mut self.writes) {
             match write {
                 Write::Save { ready, hard_state, entries } => {
+                    let vote = hard_state.as_ref().map_or(self.vote, |s| (s.term, s.vote));
+                    self.voted |= std::mem::replace(&mut self.vote, vote) != vote;
                     self.wal
                         .save(hard_state.as_ref(), &entries)
                         .map_err(|error| Died(error.to_string()))?;
@@ -371,7 +376,9 @@ impl Live {
         }
         let (index, term) = self.at;
         let behind = index.0.saturating_sub(self.snapshot_index.0);
-        let due = behind >= SNAPSHOT_COUNT && self.conf_index <= index && !self.must_apply();
+        let due = behind >= self.identity.snapshot_count
+            && self.conf_index <= index
+            && !self.must_apply();
         if !(due && is_on(Mutant::RecordBeforeStore)) {
             self.flush_store()?;
         }
@@ -387,7 +394,7 @@ impl Live {
         self.snapshot_index = index;
         let conf_state = self.conf_state.clone();
         self.handle(Input::SnapshotTaken { index, term, conf_state }, now_ms);
-        let keep = RaftIndex(index.0.saturating_sub(CATCHUP_ENTRIES));
+        let keep = RaftIndex(index.0.saturating_sub(self.identity.snapshot_count / 3));
         self.handle(Input::Compact { index: keep }, now_ms);
         Ok(())
     }
@@ -434,8 +441,9 @@ impl Live {
     }
 
     /// What a power loss leaves. With `mid_write` the log was being written: its bytes have left the
-    /// process and were not synced.
-    pub(super) fn crash(mut self, mid_write: bool, seed: u64) -> Disk {
+    /// process and were not synced. Without a seed only the process ends: what it has written stays
+    /// where it is, durable or not.
+    pub(super) fn crash(mut self, mid_write: bool, seed: Option<u64>) -> Disk {
         if mid_write && self.must_write() {
             self.plan_disk_failure(Operation::Sync, Fault::Error(5));
             let _lost = self.write(0);

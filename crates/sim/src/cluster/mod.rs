@@ -45,6 +45,8 @@ const LEASES_US: u64 = 500_000;
 const RECOVERY_US: u64 = 60_000_000;
 /// What is under way when clients stop has ended after this long.
 const QUIET_US: u64 = 10_000_000;
+/// Watchers have taken all there is after this long.
+const TOLD_US: u64 = 3_000_000;
 /// Lockers use leases above this.
 const LOCK_LEASES: i64 = 1_000;
 
@@ -135,6 +137,8 @@ pub(crate) struct World {
     history: History,
     next_id: u64,
     next_lease: i64,
+    /// When members were changed last.
+    members_changed_us: u64,
     /// Hashes of the store by applied index.
     hashes: BTreeMap<u64, u32>,
     /// Members that were ever part of the cluster; new ones get new ids.
@@ -180,6 +184,7 @@ impl World {
             history: History::default(),
             next_id: 1,
             next_lease: LOCK_LEASES,
+            members_changed_us: 0,
             hashes: BTreeMap::new(),
             next_member: swarm.members + 1,
             faulty: true,
@@ -214,6 +219,8 @@ impl World {
             cluster: CLUSTER,
             founders,
             pre_vote: self.swarm.pre_vote,
+            snapshot_count: self.swarm.snapshot_count,
+            watch_batch: self.swarm.watch_batch,
         };
         let drift = if self.swarm.drift { self.rng.random_range(950..1050) } else { 1000 };
         let slot = Slot {
@@ -287,12 +294,20 @@ impl World {
     fn quieten(&mut self) -> Result<(), String> {
         self.quiet = true;
         let deadline = self.now_us + RECOVERY_US;
-        let settled = self.now_us + QUIET_US;
+        let mut settled = self.now_us + QUIET_US;
+        let mut all_ended = false;
         while self.now_us < deadline {
             self.step()?;
-            if self.now_us > settled && self.is_even() && self.leases() == 0 {
+            if self.now_us < settled {
+                continue;
+            }
+            let ended = self.leases() == 0;
+            if self.is_even() && ended && all_ended {
                 return self.check_hashes();
             }
+            // Watchers are told of the last end of a lease, too.
+            all_ended = ended;
+            settled = self.now_us + TOLD_US;
         }
         if self.is_even() {
             return Err(format!("{} leases are forgotten: {}", self.leases(), self.describe()));

@@ -234,7 +234,14 @@ impl World {
         }
         let now_ms = self.clock(member);
         self.slot(member).writing = false;
-        self.attempt(member, |live| live.write(now_ms))
+        self.attempt(member, |live| live.write(now_ms))?;
+        let voted = |live: &mut Live| std::mem::take(&mut live.voted);
+        let voted = self.slot(member).live.as_mut().is_some_and(voted);
+        if voted && self.faulty && self.rng.random_range(0..1000) < self.swarm.vote_crashes {
+            self.count("power losses after a vote");
+            self.crash(member, false);
+        }
+        Ok(())
     }
 
     pub(super) fn apply(&mut self, member: u64, life: u64) -> Result<(), String> {

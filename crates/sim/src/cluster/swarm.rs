@@ -53,6 +53,12 @@ pub struct Swarm {
     pub auth: bool,
     /// Whether stores are the real engine.
     pub real: bool,
+    /// Entries between snapshots of the log, and kept behind one for slow followers.
+    pub snapshot_count: u64,
+    /// Of 1000 votes, so many are followed by a loss of power.
+    pub vote_crashes: u32,
+    /// Revisions that watchers are given at a time.
+    pub watch_batch: usize,
     /// Whether elections ask first.
     pub pre_vote: bool,
 }
@@ -89,6 +95,9 @@ impl Swarm {
             lockers: if rng.random_bool(0.4) { rng.random_range(2..5) } else { 0 },
             auth: rng.random_bool(0.3),
             real: rng.random_bool(0.05),
+            snapshot_count: [8, 15, 60][rng.random_range(0..3)],
+            vote_crashes: if rng.random_bool(0.2) { rng.random_range(0..500) } else { 0 },
+            watch_batch: [2, 5, 50][rng.random_range(0..3)],
             pre_vote: rng.random_bool(0.8),
         }
     }

@@ -12,7 +12,7 @@ use api::{
     mvccpb::event::EventType, range::KeyRange,
 };
 use bytes::Bytes;
-use model::{Keyspace, expected_events};
+use model::{Keyspace, Watched, expected_events};
 use mvcc::{ReadError, Store};
 use rand::Rng;
 use watch::{
@@ -81,8 +81,8 @@ impl History for StoreHistory<'_> {
 }
 
 impl Watching {
-    pub(super) fn new(revision: i64) -> Watching {
-        let budget = Budget { max_watchers: 2, max_revisions: 5, max_bytes: 200 };
+    pub(super) fn new(revision: i64, max_revisions: usize) -> Watching {
+        let budget = Budget { max_watchers: 2, max_revisions, max_bytes: 40 * max_revisions };
         Watching { hub: WatchHub::new(revision, budget), queues: Queues::default() }
     }
 
@@ -157,6 +157,13 @@ impl Watcher {
             progress_notify: true,
             fragment: false,
         }
+    }
+
+    /// A client without a stream asks for history again, from before what it has seen.
+    fn begin_again(&mut self, back: i64) {
+        let first = (self.next - back).max(1);
+        self.segments.push(Segment { first, events: Vec::new() });
+        self.next = first;
     }
 
     fn receive(&mut self, delivery: Delivery) -> Result<(), String> {
@@ -242,11 +249,16 @@ impl World {
             let leaves = self.faulty && self.rng.random_bool(0.002);
             let connects = may_connect && self.rng.random_bool(0.3);
             let ticks = self.rng.random_bool(0.05);
+            let goes_back = !self.quiet && self.rng.random_bool(0.1);
+            let back = if goes_back { self.rng.random_range(1..60) } else { 0 };
             let asks = self.rng.random_bool(0.05);
             let Some(live) = &mut self.slots.get_mut(&member).and_then(|s| s.live.as_mut()) else {
                 return Ok(());
             };
             let watcher = &mut self.watchers[at];
+            if back > 0 && watcher.at.is_none() {
+                watcher.begin_again(back);
+            }
             let stream = StreamId(at as u64);
             let (watching, shared) = (&mut live.watching, live.machine.shared());
             if let Err(what) = watching.sync(&shared.store) {
@@ -307,19 +319,29 @@ impl World {
                     true => keys.revision(),
                     false => segment.events.last().map_or(0, revision),
                 };
-                let expected = expected_events(keys, &watcher.request, segment.first, last);
-                let same = expected.len() == segment.events.len()
-                    && expected.iter().zip(&segment.events).all(|(expected, event)| {
-                        let deleted = event.r#type == EventType::Delete as i32;
-                        let previous = expected.previous.as_ref().map(|kv| kv.to_raw());
-                        deleted == expected.change.deleted
-                            && event.kv == Some(expected.change.kv.to_raw())
-                            && (event.prev_kv.is_none() || event.prev_kv == previous)
-                    });
-                if !same {
+                let mut expected = expected_events(keys, &watcher.request, segment.first, last);
+                if expected.len() > segment.events.len() {
+                    without_superseded(&mut expected, segment.first);
+                }
+                let wrong = expected.iter().zip(&segment.events).position(|(expected, event)| {
+                    let deleted = event.r#type == EventType::Delete as i32;
+                    let previous = expected.previous.as_ref().map(|kv| kv.to_raw());
+                    deleted != expected.change.deleted
+                        || event.kv != Some(expected.change.kv.to_raw())
+                        || (event.prev_kv.is_some() && event.prev_kv != previous)
+                });
+                let counts = (expected.len(), segment.events.len());
+                let short = (counts.0 != counts.1).then(|| counts.0.min(counts.1));
+                if let Some(wrong) = wrong.or(short) {
                     return Err(format!(
-                        "watcher {at} {:?} next {} from {} to {last}: expected {expected:?}, got {:?}",
-                        watcher.request, watcher.next, segment.first, segment.events
+                        "watcher {at} {:?} segment {number} of {} next {} from {} to {last}: \
+                         {counts:?} events, {wrong} is wrong: expected {:?}, got {:?}",
+                        watcher.request,
+                        watcher.segments.len(),
+                        watcher.next,
+                        segment.first,
+                        expected.get(wrong),
+                        segment.events.get(wrong)
                     ));
                 }
                 checked += segment.events.len() as u64;
@@ -327,4 +349,19 @@ impl World {
         }
         Ok(checked)
     }
+}
+
+/// Takes out what its own transaction took back, at the first revision: a compaction at that revision
+/// leaves only what a key was at its end, in etcd too.
+fn without_superseded(expected: &mut Vec<Watched>, first: i64) {
+    let of_first = |watched: &Watched| watched.change.kv.mod_revision == first;
+    let later: Vec<Bytes> = expected
+        .iter()
+        .filter(|watched| of_first(watched) && watched.change.deleted)
+        .map(|watched| watched.change.kv.key.clone())
+        .collect();
+    expected.retain(|watched| {
+        let change = &watched.change;
+        change.deleted || !of_first(watched) || !later.contains(&change.kv.key)
+    });
 }

@@ -97,7 +97,7 @@ impl Wal {
     /// shows records that the disk does not have, and that no later sync would write. So they are
     /// written again. The segments before were synced when they ended.
     pub(super) fn make_durable(&mut self) -> Result<(), Error> {
-        if !self.options.sync {
+        if !self.options.sync || is_on(Mutant::FoundNotDurable) {
             return Ok(());
         }
         let path = self.tail_path();
@@ -117,6 +117,9 @@ impl Wal {
         // Its name, that of the log, and the end of the names that went.
         self.fs.sync_dir(&self.dir).attempt("sync", &self.dir)?;
         let parent = self.dir.parent().unwrap_or(std::path::Path::new(""));
+        if is_on(Mutant::LogDirNotSynced) {
+            return Ok(());
+        }
         self.fs.sync_dir(parent).attempt("sync", parent)
     }
 

@@ -128,7 +128,7 @@ impl WatchHub {
             if !self.feed(slot, &positions, last, &mut chunk, sink) {
                 let first = chunk.revision(positions[0]);
                 let lost = is_on(Mutant::EventsLostWhenFull);
-                self.fall_back(slot, if lost { last } else { first });
+                self.fall_back(slot, if lost { last + 1 } else { first });
             }
         }
         self.revision = last;

@@ -27,8 +27,7 @@ impl WatchHub {
         if state.watchers.is_empty() || !state.dropped.is_empty() {
             return None;
         }
-        let all = state.watchers.values().all(|slot| self.watcher(*slot).may_report(revision));
-        if !all && !mutants::is_on(mutants::Mutant::ProgressUnsynced) {
+        if !state.watchers.values().all(|slot| self.watcher(*slot).may_report(revision)) {
             return None;
         }
         let notice = Delivery::Progress { watch_id: NO_WATCH_ID, revision };
