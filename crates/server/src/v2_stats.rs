@@ -66,9 +66,7 @@ impl Traffic {
     fn push(&self, out: &mut String, name: &str, now: Instant) {
         out.push_str(&format!(",\"{name}AppendRequestCnt\":{}", self.count));
         if let Some((messages, bytes)) = self.rates(now) {
-            out.push_str(&format!(
-                ",\"{name}PkgRate\":{messages},\"{name}BandwidthRate\":{bytes}"
-            ));
+            out.push_str(&format!(",\"{name}PkgRate\":{messages},\"{name}BandwidthRate\":{bytes}"));
         }
     }
 }

@@ -109,7 +109,8 @@ pub(super) fn unescape(text: &[u8], is_query: bool) -> Result<Vec<u8>, String> {
         left = rest;
         match byte {
             b'%' => {
-                let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+                let digits =
+                    rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
                 let Some(digits) = digits else {
                     let shown = &rest[..rest.len().min(2)];
                     let shown = v2store::text::from_bytes(shown);
@@ -132,7 +133,12 @@ mod tests {
 
     use super::*;
 
-    async fn form(method: &str, query: &str, kind: &str, body: &'static str) -> Result<Form, String> {
+    async fn form(
+        method: &str,
+        query: &str,
+        kind: &str,
+        body: &'static str,
+    ) -> Result<Form, String> {
         let request = Request::builder().method(method).uri(format!("/v2/keys/a?{query}"));
         let request = request.header("content-type", kind).body(Full::new(Bytes::from(body)));
         Form::read(request.unwrap()).await
@@ -147,7 +153,8 @@ mod tests {
         assert_eq!((read.get("flag"), read.get("none")), (Some(&b""[..]), None));
         assert_eq!((read.number("n"), read.number("none")), (Some(7), Some(0)));
         assert_eq!((read.number("b"), read.number("flag")), (None, None));
-        for (method, kind) in [("GET", URL_ENCODED), ("DELETE", URL_ENCODED), ("PUT", "text/plain")] {
+        for (method, kind) in [("GET", URL_ENCODED), ("DELETE", URL_ENCODED), ("PUT", "text/plain")]
+        {
             assert_eq!(form(method, "", kind, "a=2").await.unwrap().get("a"), None);
         }
     }

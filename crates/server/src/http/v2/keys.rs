@@ -33,10 +33,7 @@ struct KeyRequest {
 /// Answers a request whose decoded path below `/v2/keys` is `below`.
 pub(super) async fn serve(v2: &V2, request: Request<Incoming>, below: Vec<u8>) -> Response<Body> {
     let method = request.method().clone();
-    if !matches!(
-        method,
-        Method::HEAD | Method::GET | Method::PUT | Method::POST | Method::DELETE
-    ) {
+    if !matches!(method, Method::HEAD | Method::GET | Method::PUT | Method::POST | Method::DELETE) {
         return method_not_allowed(METHODS);
     }
     let requester = Requester::of(&request);
@@ -65,9 +62,8 @@ fn parse(method: &Method, below: &[u8], form: &Form, now: i64) -> Result<KeyRequ
         return Err(error(Code::InvalidField, "the path has too many parts"));
     }
     let named = |key: &str| format!("invalid value for \"{key}\"");
-    let number = |key: &str| {
-        form.number(key).ok_or_else(|| error(Code::IndexNotANumber, &named(key)))
-    };
+    let number =
+        |key: &str| form.number(key).ok_or_else(|| error(Code::IndexNotANumber, &named(key)));
     let bool = |key: &str| form.bool(key).ok_or_else(|| error(Code::InvalidField, &named(key)));
     let (prev_index, since) = (number("prevIndex")?, number("waitIndex")?);
     let (recursive, sorted, wait) = (bool("recursive")?, bool("sorted")?, bool("wait")?);
@@ -112,7 +108,16 @@ fn parse(method: &Method, below: &[u8], form: &Form, now: i64) -> Result<KeyRequ
         prev_value: Bytes::copy_from_slice(prev_value),
         expiration: ttl.map_or(0, expires),
         time: now,
-        ..V2Request { dir, prev_index, prev_exist, recursive, sorted, quorum, refresh, ..V2Request::default() }
+        ..V2Request {
+            dir,
+            prev_index,
+            prev_exist,
+            recursive,
+            sorted,
+            quorum,
+            refresh,
+            ..V2Request::default()
+        }
     };
     let wait = wait && !quorum_get;
     Ok(KeyRequest { request, path, wait, stream, since, no_value_on_success })
@@ -175,9 +180,8 @@ pub(super) fn failure(failure: &V2Failure) -> Response<Body> {
         }
     };
     let status = StatusCode::from_u16(error.code.status()).expect("statuses have three digits");
-    let mut response = Response::new(Body::new(Full::new(Bytes::from(
-        error.to_json(NAMESPACE) + "\n",
-    ))));
+    let mut response =
+        Response::new(Body::new(Full::new(Bytes::from(error.to_json(NAMESPACE) + "\n"))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert("x-etcd-index", header(error.index));

@@ -83,10 +83,7 @@ impl ReadWrite {
             }
             Some(all.into_iter().collect())
         };
-        ReadWrite {
-            read: take(&self.read, &less.read),
-            write: take(&self.write, &less.write),
-        }
+        ReadWrite { read: take(&self.read, &less.read), write: take(&self.write, &less.write) }
     }
 }
 
@@ -244,9 +241,8 @@ async fn put(v2: &V2, request: Request<Incoming>, name: &str) -> Result<Response
     if role.role != name {
         return bad("Role JSON name does not match the name in the URL");
     }
-    let none = |permissions: &Option<Permissions>| {
-        permissions.as_ref().is_none_or(Permissions::is_empty)
-    };
+    let none =
+        |permissions: &Option<Permissions>| permissions.as_ref().is_none_or(Permissions::is_empty);
     if none(&role.grant) && none(&role.revoke) {
         v2.create_role(&role).await?;
         return Ok(json(StatusCode::CREATED, go_json(&role) + "\n"));
@@ -268,7 +264,8 @@ mod tests {
 
     #[test]
     fn patterns_are_keys_or_beginnings() {
-        let role = role(r#"{"role":"r","permissions":{"kv":{"read":["/a","/b/*"],"write":["*"]}}}"#);
+        let role =
+            role(r#"{"role":"r","permissions":{"kv":{"read":["/a","/b/*"],"write":["*"]}}}"#);
         assert!(role.may_use_key("/a", false, false));
         assert!(!role.may_use_key("/a", true, false));
         assert!(!role.may_use_key("/a/x", false, false));
@@ -282,7 +279,8 @@ mod tests {
     #[test]
     fn permissions_are_granted_and_revoked() {
         let old = role(r#"{"role":"r","permissions":{"kv":{"read":["/b"],"write":null}}}"#);
-        let change = r#"{"role":"r","grant":{"kv":{"read":["/a"]}},"revoke":{"kv":{"read":["/b","/x"]}}}"#;
+        let change =
+            r#"{"role":"r","grant":{"kv":{"read":["/a"]}},"revoke":{"kv":{"read":["/b","/x"]}}}"#;
         let new = old.merge(&role(change)).unwrap();
         assert_eq!(
             go_json(&new),

@@ -1,6 +1,5 @@
 //! `/v2/stats`: what this member did, how its followers are, what was asked of its store.
 
-
 use http::{Method, Request, Response, StatusCode};
 use tonic::body::Body;
 
