@@ -89,6 +89,9 @@ impl File for HangingFile {
     }
 }
 
+/// Bytes of entries that a member of the rig keeps waiting.
+const BACKLOG: usize = 512 << 10;
+
 /// A rig whose disks hang when their switch is on.
 async fn with_switches() -> (Rig, Vec<Arc<AtomicBool>>) {
     let mut rig = Rig::new(3);
@@ -96,6 +99,7 @@ async fn with_switches() -> (Rig, Vec<Arc<AtomicBool>>) {
     for number in 1..=3 {
         let mut settings = rig.settings(number);
         settings.fs = Arc::new(HangingFs { hangs: switches[number - 1].clone() });
+        settings.limits.backlog_bytes_max = BACKLOG;
         rig.try_start(number, settings).await.unwrap();
     }
     rig.wait_ready().await;
@@ -145,5 +149,27 @@ async fn a_follower_whose_disk_hangs_is_waited_for_by_nobody() {
     switches[stuck - 1].store(false, Ordering::SeqCst);
     rig.assert_equal().await;
     assert_eq!(rig.leader().await, leader);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_hangs_keeps_no_more_than_it_may() {
+    let (rig, switches) = with_switches().await;
+    let (leader, stuck) = (rig.leader().await, rig.follower().await);
+    switches[stuck - 1].store(true, Ordering::SeqCst);
+    let value = "v".repeat(64 << 10);
+    for _ in 0..64 {
+        rig.put(leader, "k", &value).await;
+    }
+    let progress = &rig.handle(stuck).progress;
+    let backlog = progress.peer_bytes() + progress.unsynced() + progress.unapplied();
+    // What came together when there still was room.
+    assert!(backlog <= BACKLOG + (1 << 20), "{backlog} bytes wait");
+    switches[stuck - 1].store(false, Ordering::SeqCst);
+    rig.put(leader, "after", "1").await;
+    rig.assert_equal().await;
+    let progress = &rig.handle(stuck).progress;
+    assert_eq!(progress.unapplied(), 0);
+    assert_eq!(rig.value(stuck, "after").as_deref(), Some("1"));
     rig.end().await;
 }

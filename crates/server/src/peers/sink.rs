@@ -46,7 +46,8 @@ impl MemberSink {
     /// so far behind that no more entries are taken in.
     fn is_behind(&self) -> bool {
         let progress = &self.0.progress;
-        progress.unapplied() + progress.unsynced() > self.0.limits.backlog_bytes_max
+        let backlog = progress.peer_bytes() + progress.unsynced() + progress.unapplied();
+        backlog > self.0.limits.backlog_bytes_max
     }
 }
 
