@@ -1,6 +1,7 @@
 //! oxetcd beside a real etcd: the real etcdctl, other languages' clients, the differential run.
 
 mod ctl;
+mod go;
 mod server;
 mod transcript;
 
@@ -50,7 +51,7 @@ pub(crate) fn run(parts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The Python, Node and Rust clients against a member.
+/// The Python, Node, Rust and Go clients against a member, Go's against clusters and proxies too.
 fn clients(peers: &Peers, oxetcd: &Path) -> Result<()> {
     let server = Server::start(oxetcd, &["server"])?;
     let mut python = command("python3");
@@ -66,7 +67,8 @@ fn clients(peers: &Peers, oxetcd: &Path) -> Result<()> {
     node.env("NODE_PATH", &peers.node).args(["tests/clients/node_basic.js", &server.endpoint()]);
     sh(&mut node).context("Node client")?;
     sh(command(&peers.rust).arg(server.endpoint())).context("Rust client")?;
-    Ok(())
+    drop(server);
+    go::run(oxetcd)
 }
 
 /// The same etcdctl commands against oxetcd and etcd 3.5, answers compared.
@@ -139,7 +141,17 @@ fn server_v2(peers: &Peers, oxetcd: &Path) -> Result<()> {
         "etcdctl 3.4, v2: {commands} invocations, same output from oxetcd and etcd 3.4, \
          {differing} listed differences"
     );
-    Ok(())
+    // The answers that are kept are those of this etcd, and ours.
+    for server in [&peers.etcd_34.join("etcd"), oxetcd] {
+        let mut requests = command("cargo");
+        requests.args(["test", "--quiet", "--package", "conformance", "--test", "v2"]);
+        requests.args(["transcript"]).env("OXETCD_BIN", server);
+        sh(&mut requests).context("requests of the v2 API")?;
+    }
+    let mut shared = command("cargo");
+    shared.args(["test", "--quiet", "--package", "cluster", "--test", "v2"]);
+    shared.env("OXETCD_BIN", oxetcd).env("OXETCD_REFERENCE_ETCD", peers.etcd_35.join("etcd"));
+    sh(&mut shared).context("v2 keys in clusters shared with etcd 3.5")
 }
 
 /// The same random operations against oxetcd and etcd 3.5, every answer compared.
