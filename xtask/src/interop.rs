@@ -2,6 +2,7 @@
 
 mod ctl;
 mod go;
+mod patroni;
 mod server;
 mod transcript;
 
@@ -47,6 +48,10 @@ pub(crate) fn run(parts: &[String]) -> Result<()> {
     }
     if wanted("differential") {
         differential(&peers, &oxetcd)?;
+    }
+    // Not part of everything: it needs PostgreSQL.
+    if parts.iter().any(|part| part == "patroni") {
+        patroni::run(&oxetcd)?;
     }
     Ok(())
 }
