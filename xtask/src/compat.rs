@@ -1,4 +1,4 @@
-//! COMPAT.md must name living tests, and every method of the protocol must have a row.
+//! COMPAT.md and its pages must name living tests, and every method of the protocol must have a row.
 
 use std::fs;
 
@@ -6,19 +6,21 @@ use anyhow::{Context, Result};
 
 use crate::shell::root;
 
-/// Checks the rows of COMPAT.md: a test named as `path::test_name` must exist; every rpc of the
+/// Checks the rows of COMPAT.md and of the proxies' page: a test named as `path::test_name` must exist; every rpc of the
 /// proto files must be named.
 pub(crate) fn check(findings: &mut Vec<String>) -> Result<()> {
-    let text = fs::read_to_string(root().join("COMPAT.md")).context("read COMPAT.md")?;
-    for reference in references(&text) {
-        let (file, test) = reference;
-        let path = root().join(&file);
-        let Ok(source) = fs::read_to_string(&path) else {
-            findings.push(format!("COMPAT.md names {file}, which does not exist"));
-            continue;
-        };
-        if !test.is_empty() && !source.contains(&format!("fn {test}")) {
-            findings.push(format!("COMPAT.md names {file}::{test}, which does not exist"));
+    let read =
+        |page: &str| fs::read_to_string(root().join(page)).with_context(|| format!("read {page}"));
+    let text = read("COMPAT.md")?;
+    for page in ["COMPAT.md", "docs/compat/proxy.md"] {
+        for (file, test) in references(&read(page)?) {
+            let Ok(source) = fs::read_to_string(root().join(&file)) else {
+                findings.push(format!("{page} names {file}, which does not exist"));
+                continue;
+            };
+            if !test.is_empty() && !source.contains(&format!("fn {test}")) {
+                findings.push(format!("{page} names {file}::{test}, which does not exist"));
+            }
         }
     }
     for method in methods()? {

@@ -90,6 +90,12 @@ fn transcripts(peers: &Peers, oxetcd: &Path) -> Result<()> {
     let compared = transcript::compare(&peers.etcd_35.join("etcdctl"), &ours, &theirs)
         .context("transcript of etcdctl 3.5 with TLS")?;
     println!("etcdctl 3.5 with TLS: {compared} invocations, same output");
+    let ours = Server::start(oxetcd, &["server"])?;
+    let proxy = ours.proxied(oxetcd, &[])?;
+    let theirs = Server::start(&peers.etcd_35.join("etcd"), &[])?;
+    let compared = transcript::compare(&peers.etcd_35.join("etcdctl"), &proxy, &theirs)
+        .context("transcript of etcdctl 3.5 through a gRPC proxy")?;
+    println!("etcdctl 3.5 through a gRPC proxy: {compared} invocations, same output");
     Ok(())
 }
 

@@ -35,22 +35,38 @@ struct Process {
     child: Child,
     port: u16,
     dir: tempfile::TempDir,
+    arguments: Vec<String>,
+    ready: &'static str,
+}
+
+/// Starts the binary in a folder, with a log of its own.
+fn run(arguments: &[String], dir: &Path) -> Child {
+    let log = File::create(dir.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_oxetcd"))
+        .args(arguments)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 impl Process {
-    fn spawn(arguments: &[&str], port: u16, ready: &str) -> Process {
+    fn spawn(arguments: &[&str], port: u16, ready: &'static str) -> Process {
         let dir = tempfile::tempdir().unwrap();
-        let log = File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_oxetcd"))
-            .args(arguments)
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let process = Process { child, port, dir };
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let child = run(&arguments, dir.path());
+        let process = Process { child, port, dir, arguments, ready };
         process.wait_for(ready);
         process
+    }
+
+    /// Kills it and starts it again.
+    fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = run(&self.arguments, self.dir.path());
+        self.wait_for(self.ready);
     }
 
     fn member(extra: &[&str], scheme: &str) -> Process {
@@ -223,6 +239,81 @@ async fn watchers_of_one_range_share_one_watch_of_the_member() {
     drop(watchers);
     wait_for_series(proxy.port, "/proxy/metrics", "etcd_grpc_proxy_watchers_coalescing_total 0");
     wait_for_series(member.port, "/metrics", "etcd_debugging_mvcc_watcher_total 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_delays_nobody_and_loses_nothing() {
+    const PUTS: i64 = 1500;
+    let member = Process::member(&[], "http");
+    let proxy = Process::proxy(&member.address(), &["--debug"]);
+    let client = proxy.client().await;
+    let first = client.put(put("s", "")).await.unwrap().header.unwrap().revision + 1;
+    let request =
+        WatchCreateRequest { key: "s".into(), start_revision: first, ..Default::default() };
+    let mut slow = client.watch(request.clone()).await;
+    let mut fast = client.watch(request.clone()).await;
+    let writing = tokio::spawn(async move {
+        let direct = member.client().await;
+        let value = "v".repeat(30_000);
+        for _ in 0..PUTS / 50 {
+            let puts: Vec<_> = (0..50)
+                .map(|_| {
+                    let (direct, value) = (direct.clone(), value.clone());
+                    tokio::spawn(async move { direct.put(put("s", &value)).await.unwrap() })
+                })
+                .collect();
+            for put in puts {
+                put.await.unwrap();
+            }
+        }
+        member
+    });
+    // More than any queue between the member and the slow client holds.
+    for watcher in [&mut fast, &mut slow] {
+        let mut next = first;
+        while next < first + PUTS {
+            let response = tokio::time::timeout(PATIENCE, watcher.next()).await;
+            let response = response.expect("events come").expect("the watch goes on");
+            assert_eq!(response.error(), None);
+            for event in &response.events {
+                assert_eq!(event.kv.as_ref().unwrap().decode().unwrap().mod_revision, next);
+                next += 1;
+            }
+        }
+    }
+    drop(writing.await.unwrap());
+    let log = proxy.log();
+    assert!(log.contains("a slow watcher leaves for its own watch"), "{log}");
+    assert!(!log.contains("does not read"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_and_calls_go_on_when_the_member_comes_back() {
+    let mut member = Process::member(&[], "http");
+    let proxy = Process::proxy(&member.address(), &[]);
+    let client = proxy.client().await;
+    let first = client.put(put("r", "0")).await.unwrap().header.unwrap().revision;
+    let request =
+        WatchCreateRequest { key: "r".into(), start_revision: first, ..Default::default() };
+    let mut watchers = [client.watch(request.clone()).await, client.watch(request).await];
+    for restarts in 0..3 {
+        member.restart();
+        let waiting = client.with_timeout(PATIENCE);
+        while waiting.put(put("r", &restarts.to_string())).await.is_err() {}
+    }
+    let last = client.range(read("r", false)).await.unwrap().kvs[0].decode().unwrap().mod_revision;
+    for watcher in &mut watchers {
+        let mut next = first;
+        while next <= last {
+            let response = tokio::time::timeout(PATIENCE, watcher.next()).await;
+            let response = response.expect("events come").expect("the watch goes on");
+            assert_eq!(response.error(), None);
+            for event in &response.events {
+                assert_eq!(event.kv.as_ref().unwrap().decode().unwrap().mod_revision, next);
+                next += 1;
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,7 +79,8 @@ impl Server {
         let address = format!("127.0.0.1:{port}");
         let mut proxy = command(program);
         proxy.args(first).args(["grpc-proxy", "start", "--endpoints", &self.endpoint()]);
-        proxy.args(["--listen-addr", &address, "--advertise-client-url", &address]);
+        // Without an address to advertise, members are told as they are.
+        proxy.args(["--listen-addr", &address, "--advertise-client-url="]);
         let proxy = Server::run(proxy, program, port, false)?;
         proxy.wait_ready("started gRPC proxy")?;
         Ok(proxy)

@@ -13,7 +13,7 @@ use api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchResponse};
 use bytes::Bytes;
 use client::watch::Watcher;
 use parking_lot::Mutex;
-use tokio::{sync::mpsc::error::TrySendError, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{
     caller::Caller,
@@ -93,7 +93,7 @@ impl Broadcasts {
                     created: true,
                     ..WatchResponse::default()
                 };
-                if receiver.outlet.queue.try_send(response).is_err() {
+                if receiver.outlet.try_send(response).is_err() {
                     receiver.outlet.overrun.notify_one();
                     return;
                 }
@@ -240,10 +240,10 @@ impl Broadcasts {
             Step::Go => Ok(()),
             Step::End => Err(()),
             Step::Wait(outlet, response) => {
-                // A stream that is gone takes its watchers away itself.
-                let _ = outlet.queue.send(*response).await;
-                if let Some(one) = self.inner.lock().find(place, number) {
-                    one.waiting = false;
+                outlet.send(*response).await;
+                match self.inner.lock().find(place, number) {
+                    Some(one) => one.waiting = false,
+                    None => return Err(()),
                 }
                 Ok(())
             }
@@ -259,8 +259,13 @@ impl Broadcasts {
         shared: &Shared,
     ) -> Step {
         let Some(one) = inner.find(place, number) else { return Step::End };
-        if one.responses > 0 || one.next_revision == 0 {
-            one.next_revision = shared.header.revision + 1;
+        // The header tells how far the store is, the last event how far this watch is.
+        match shared.events.last() {
+            Some((last, _)) => one.next_revision = last + 1,
+            None if one.next_revision == 0 || shared.is_progress() => {
+                one.next_revision = shared.header.revision + 1;
+            }
+            None => {}
         }
         one.responses += 1;
         if !shared.canceled {
@@ -276,17 +281,21 @@ impl Broadcasts {
             let (response, next) = receiver.cut(shared);
             if let Some(response) = response {
                 let header = response.header;
-                match receiver.outlet.queue.try_send(response) {
-                    Ok(()) | Err(TrySendError::Closed(_)) => receiver.header = header,
-                    Err(TrySendError::Full(response)) if alone => {
+                match receiver.outlet.try_send(response) {
+                    Ok(()) => receiver.header = header,
+                    Err(response) if alone => {
                         (receiver.header, receiver.next_revision) = (header, next);
                         one.waiting = true;
-                        return Step::Wait(receiver.outlet.clone(), Box::new(response));
+                        let outlet = receiver.outlet.clone();
+                        if shared.canceled {
+                            inner.drop_broadcast(place, number);
+                        }
+                        return Step::Wait(outlet, response);
                     }
-                    Err(TrySendError::Full(_)) if shared.created || shared.canceled => {
+                    Err(_) if shared.created || shared.canceled => {
                         receiver.outlet.overrun.notify_one();
                     }
-                    Err(TrySendError::Full(_)) => {
+                    Err(_) => {
                         slow.push(at);
                         continue;
                     }
@@ -301,6 +310,10 @@ impl Broadcasts {
         let slow: Vec<Receiver> =
             slow.into_iter().rev().map(|at| one.receivers.swap_remove(at)).collect();
         for receiver in slow {
+            tracing::debug!(
+                watch_id = receiver.watch_id,
+                "a slow watcher leaves for its own watch"
+            );
             self.begin(inner, place, caller, receiver, false);
         }
         match inner.coalesce(place, number) {

@@ -8,18 +8,63 @@ use api::{
     },
     mvccpb::{Event, event::EventType},
 };
-use tokio::sync::{Notify, mpsc};
+use prost::Message as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, mpsc::error::TrySendError};
 
 /// The watch id of answers about no watcher.
 pub(crate) const NO_WATCH: i64 = -1;
+
+/// Responses that wait for one client.
+const QUEUE: usize = 1024;
+/// Bytes of responses that wait for one client; a larger one waits alone.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// A response that waits, and its share of the bytes that may.
+pub(crate) type Waiting = (WatchResponse, OwnedSemaphorePermit);
 
 /// Where the responses of a client's stream go.
 pub(crate) struct Outlet {
     /// Numbers streams within this process.
     pub(crate) stream: u64,
-    pub(crate) queue: mpsc::Sender<WatchResponse>,
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
     /// The stream has to end: its client does not read.
     pub(crate) overrun: Notify,
+}
+
+impl Outlet {
+    /// The outlet of a stream, and where its client reads.
+    pub(crate) fn new(stream: u64) -> (Arc<Outlet>, mpsc::Receiver<Waiting>) {
+        let (queue, responses) = mpsc::channel(QUEUE);
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        (Arc::new(Outlet { stream, queue, room, overrun: Notify::new() }), responses)
+    }
+
+    /// Adds a response; gives it back if it does not fit. To a client that is gone it is sent too.
+    pub(crate) fn try_send(&self, response: WatchResponse) -> Result<(), Box<WatchResponse>> {
+        let room = self.room.clone().try_acquire_many_owned(share(&response));
+        let Ok(room) = room else { return Err(Box::new(response)) };
+        match self.queue.try_send((response, room)) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full((response, _))) => Err(Box::new(response)),
+        }
+    }
+
+    /// Adds a response once it fits.
+    pub(crate) async fn send(&self, response: WatchResponse) {
+        let room = self.room.clone().acquire_many_owned(share(&response));
+        let room = tokio::select! {
+            room = room => room.expect("the semaphore stays open"),
+            () = self.queue.closed() => return,
+        };
+        // To a client that is gone, or will be.
+        let _ = self.queue.send((response, room)).await;
+    }
+}
+
+/// The bytes that a response counts for.
+fn share(response: &WatchResponse) -> u32 {
+    u32::try_from(response.encoded_len().min(QUEUE_BYTES)).unwrap_or(u32::MAX)
 }
 
 /// A response of the cluster, before it is cut to what each watcher wants.
@@ -126,9 +171,7 @@ mod tests {
     use super::*;
 
     fn receiver(request: &WatchCreateRequest) -> Receiver {
-        let (queue, _) = mpsc::channel(1);
-        let outlet = Outlet { stream: 1, queue, overrun: Notify::new() };
-        Receiver::new(Arc::new(outlet), 7, request)
+        Receiver::new(Outlet::new(1).0, 7, request)
     }
 
     fn event(revision: i64, kind: EventType) -> (i64, Event) {
@@ -172,6 +215,26 @@ mod tests {
         assert!(picky.cut(&shared(9, Vec::new())).0.is_some());
         let plain = receiver(&WatchCreateRequest::default());
         assert_eq!(plain.cut(&shared(9, Vec::new())), (None, 10));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_number_and_by_bytes() {
+        let small = WatchResponse { watch_id: 1, ..WatchResponse::default() };
+        let reason = "x".repeat(QUEUE_BYTES * 2 / 3);
+        let large = WatchResponse { cancel_reason: reason, ..WatchResponse::default() };
+        let (outlet, mut responses) = Outlet::new(1);
+        outlet.try_send(large.clone()).unwrap();
+        assert_eq!(outlet.try_send(large.clone()).unwrap_err().cancel_reason, large.cancel_reason);
+        outlet.try_send(small.clone()).unwrap();
+        drop(responses.try_recv().unwrap());
+        outlet.try_send(large).unwrap();
+        let (outlet, responses) = Outlet::new(2);
+        assert_eq!(
+            (0..2 * QUEUE).filter(|_| outlet.try_send(small.clone()).is_ok()).count(),
+            QUEUE
+        );
+        drop(responses);
+        outlet.try_send(small).unwrap();
     }
 
     #[test]

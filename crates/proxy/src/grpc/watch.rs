@@ -19,19 +19,17 @@ use api::{
 };
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     broadcast::{Broadcasts, Place},
     caller::Caller,
     leader::Leader,
-    receiver::{NO_WATCH, Outlet, Receiver},
+    receiver::{NO_WATCH, Outlet, Receiver, Waiting},
     upstream::{Upstream, known, status},
 };
 
-/// Responses that wait for one client.
-const QUEUE: usize = 1024;
 /// Numbers streams.
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
@@ -55,10 +53,9 @@ impl Watch for WatchProxy {
         if caller.requires_leader && !self.leader.is_known().await {
             return Err(status(known(Etcd::NoLeader)));
         }
-        let (queue, responses) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let stream = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
-        let outlet = Arc::new(Outlet { stream, queue, overrun: Notify::new() });
+        let (outlet, responses) = Outlet::new(stream);
         let served =
             Served { proxy: self.clone(), caller, outlet, watchers: HashMap::new(), next_id: 0 };
         tokio::spawn(served.run(request.into_inner(), end));
@@ -159,7 +156,7 @@ impl Served {
             cancel_reason: reason,
             ..WatchResponse::default()
         };
-        let _gone = self.outlet.queue.send(response).await;
+        self.outlet.send(response).await;
     }
 
     async fn cancel(&mut self, id: i64) {
@@ -167,13 +164,13 @@ impl Served {
         let header = self.proxy.broadcasts.remove(&place, self.outlet.stream, id).await;
         let response =
             WatchResponse { header, watch_id: id, canceled: true, ..WatchResponse::default() };
-        let _gone = self.outlet.queue.send(response).await;
+        self.outlet.send(response).await;
     }
 }
 
 /// What a client reads.
 pub(crate) struct Responses {
-    responses: mpsc::Receiver<WatchResponse>,
+    responses: mpsc::Receiver<Waiting>,
     /// `None` once the end was told.
     ended: Option<oneshot::Receiver<Status>>,
 }
@@ -187,6 +184,6 @@ impl Stream for Responses {
             self.ended = None;
             return Poll::Ready(status.ok().map(Err));
         }
-        self.responses.poll_recv(cx).map(|response| response.map(Ok))
+        self.responses.poll_recv(cx).map(|waiting| waiting.map(|(response, _)| Ok(response)))
     }
 }
