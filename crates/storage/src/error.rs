@@ -25,7 +25,7 @@ pub enum Error {
         what: &'static str,
     },
     /// A row that is not what was written: the disk, or the memory it went through, is at fault.
-    #[error("the store is damaged: {0}")]
+    #[error("the store is damaged: {0}; `etcdutl rebuild` makes it anew from a peer")]
     Damaged(crate::Damage),
     /// The file system refused.
     #[error("storage {action} {}: {source}", .path.display())]

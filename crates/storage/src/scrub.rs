@@ -6,16 +6,10 @@ use crate::{Backend, Bucket, Error};
 
 /// How far a walk over all rows has come. It begins at [`Position::default`], may be kept as bytes,
 /// and goes on in a store that has changed meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     bucket: usize,
     key: Vec<u8>,
-}
-
-impl Default for Position {
-    fn default() -> Position {
-        Position { bucket: 0, key: Vec::new() }
-    }
 }
 
 impl Position {
