@@ -59,15 +59,22 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// `None` within quotes, and where a program is typed.
+    /// `None` behind a quote that has ended, and where a program is typed. A quote that is open is
+    /// closed first.
     fn of(line: &str) -> Option<Unfinished> {
+        let closed = ["", "'", "\""].map(|end| format!("{line}{end}"));
+        let (tokens, open) = closed
+            .iter()
+            .zip([false, true, true])
+            .find_map(|(line, open)| tokens(line).ok().map(|tokens| (tokens, open)))?;
+        let end = line.len() + usize::from(open);
         let mut unfinished = Unfinished { before: Vec::new(), word: Vec::new(), start: line.len() };
-        for token in tokens(line).ok()? {
+        for token in tokens {
             match token {
                 Token::End => unfinished.before.clear(),
                 Token::Pipe(_) => return None,
-                Token::Word { text, span, quoted } if span.end == line.len() => {
-                    if quoted {
+                Token::Word { text, span, quoted } if span.end == end => {
+                    if quoted && !open {
                         return None;
                     }
                     unfinished.word = text;
@@ -160,7 +167,10 @@ mod tests {
         assert_eq!(unfinished("ls; ca"), Some((vec![], "ca".to_owned(), 4)));
         assert_eq!(unfinished("cat /a\\ b/c"), Some((words(&["cat"]), "/a b/c".to_owned(), 4)));
         assert_eq!(unfinished("cat x "), Some((words(&["cat", "x"]), String::new(), 6)));
-        for line in ["cat \"x", "cat x | le", "cat 'x'"] {
+        // An open quote is part of what is replaced.
+        assert_eq!(unfinished("cat \"/a b/c"), Some((words(&["cat"]), "/a b/c".to_owned(), 4)));
+        assert_eq!(unfinished("cat x '/it"), Some((words(&["cat", "x"]), "/it".to_owned(), 6)));
+        for line in ["cat \"\\q", "cat x | le", "cat x | le 'y", "cat 'x'", "cat \"x\""] {
             assert_eq!(unfinished(line), None, "{line}");
         }
     }

@@ -92,7 +92,10 @@ fn run(invocation: &Invocation) -> Outcome {
         return shell.interactive();
     }
     for line in stdin().lock().lines() {
-        if shell.script(&line?)? {
+        let line = line.map_err(|error| {
+            Failure::new(Code::InvalidInput, format!("read standard input: {error}"))
+        })?;
+        if shell.script(&line)? {
             break;
         }
     }

@@ -135,7 +135,10 @@ pub(super) async fn grep(
         for kv in &page {
             let text = decode(&kv.value, show).render(Style::Yaml, Paint::OFF);
             for line in text.lines().filter(|line| folded(line).contains(&wanted)) {
-                out.write_all(screen.paint.name(&text::key(&kv.key)).as_bytes())?;
+                match screen.terminal {
+                    true => write!(out, "{}", screen.paint.name(&text::key(&kv.key)))?,
+                    false => out.write_all(&kv.key)?,
+                }
                 if flags.bool("keys") {
                     out.write_all(b"\n")?;
                     break;

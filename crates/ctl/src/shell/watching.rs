@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::place::Place;
 use crate::{
     cli::flag::Flags,
-    decode::{Show, text},
+    decode::Show,
     exit::{Failure, Outcome},
     gotext::size,
     history::lines,
@@ -98,7 +98,9 @@ fn show(
         }
     };
     let name = paint.faint(&format!("({name})"));
-    writeln!(out, "{:>8} {mark} {} {name}", kv.mod_revision, text::key(&kv.key))?;
+    write!(out, "{:>8} {mark} ", kv.mod_revision)?;
+    out.write_all(&place.view.look.screen.key(&kv.key))?;
+    writeln!(out, " {name}")?;
     if values && event.r#type() == EventType::Put {
         let before = decoded(&event.prev_kv).unwrap_or_default();
         lines::changed(&before.value, &kv.value, show, paint, out)?;

@@ -3,7 +3,11 @@
 use std::io::Write;
 
 use api::{
-    etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RequestOp},
+    etcdserverpb::{
+        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseOp,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        response_op::Response,
+    },
     kv::KeyValue,
 };
 use bytes::Bytes;
@@ -18,7 +22,7 @@ use crate::{
     printer::Answer,
     tree::{
         children::{SEPARATOR, prefix_of},
-        keyspace::{Pages, What, count, get as get_key, range_of},
+        keyspace::{Keyspace, Pages, Read, What, count, get as get_key, range_of},
         ls::keys_text,
         nothing_at,
     },
@@ -52,6 +56,9 @@ pub(super) async fn put(
 #[derive(Debug)]
 pub(super) struct Deletion {
     ranges: Vec<(Bytes, Bytes)>,
+    /// The revision at which the keys were counted; nothing that is newer is deleted. 0 when nobody
+    /// is asked.
+    revision: i64,
     /// What is asked before.
     pub(super) question: String,
 }
@@ -68,12 +75,14 @@ pub(super) async fn rm(
         return Err(Failure::bad_args("rm takes a key"));
     }
     let keys = &place.view.keys;
-    let mut ranges = Vec::new();
-    let mut lines = Vec::new();
+    let (mut ranges, mut lines) = (Vec::new(), Vec::new());
+    // Of the first count: what came later was perhaps not counted.
+    let mut revision = 0;
     for word in args {
         let path = place.resolve(word);
         let prefix = prefix_of(&path);
-        let below = count(keys, &prefix, 0).await?;
+        let (below, counted_at) = count_at(keys, &prefix).await?;
+        revision = if revision == 0 { counted_at } else { revision };
         let itself = match path.is_empty() {
             true => None,
             false => get_key(keys, &path, 0).await?,
@@ -96,8 +105,9 @@ pub(super) async fn rm(
         }
     }
     let question = format!("{}\ndelete? [y/N] ", lines.join("\n"));
-    let deletion = Deletion { ranges, question };
+    let mut deletion = Deletion { ranges, revision: 0, question };
     if !flags.bool("force") {
+        deletion.revision = revision;
         return Ok(Step::Confirm(deletion));
     }
     delete(place, deletion, out).await?;
@@ -109,9 +119,36 @@ pub(super) async fn delete(place: &Place, deletion: Deletion, out: &mut dyn Writ
     let mut deleted = 0;
     for (key, range_end) in deletion.ranges {
         let request = DeleteRangeRequest { key, range_end, prev_kv: false };
-        deleted += place.view.keys.call().delete_range(request).await?.deleted;
+        if deletion.revision == 0 {
+            deleted += place.view.keys.call().delete_range(request).await?.deleted;
+            continue;
+        }
+        let compare = not_newer(&request, deletion.revision);
+        let delete = vec![delete_op(request)];
+        let answer = place.view.keys.call().txn(txn(vec![compare], delete, Vec::new())).await?;
+        if !answer.succeeded {
+            let text = format!("keys changed meanwhile; {} deleted", keys_text(deleted));
+            return Err(Failure::new(Code::Error, text));
+        }
+        deleted += answer.responses.iter().map(deleted_by).sum::<i64>();
     }
     Ok(writeln!(out, "{} deleted", keys_text(deleted))?)
+}
+
+/// How many keys have this prefix, and at which revision.
+async fn count_at(keys: &Keyspace, prefix: &[u8]) -> Result<(i64, i64), Failure> {
+    let (key, range_end) = range_of(prefix);
+    let request = RangeRequest { key, range_end, count_only: true, ..RangeRequest::default() };
+    let answer = keys.range(request).await?;
+    Ok((answer.count, answer.header.unwrap_or_default().revision))
+}
+
+/// How many keys an operation deleted.
+fn deleted_by(answer: &ResponseOp) -> i64 {
+    match &answer.response {
+        Some(Response::ResponseDeleteRange(answer)) => answer.deleted,
+        _ => 0,
+    }
 }
 
 /// One key on its way.
@@ -138,6 +175,7 @@ pub(super) async fn copy(
             let text = "a prefix cannot be copied or moved to below itself";
             return Err(Failure::bad_args(text));
         }
+        work.keep_sources(&from, &to).await?;
         work.prefix(&from, &to).await?
     } else {
         let Some(kv) = get_key(&place.view.keys, &from, 0).await? else {
@@ -172,6 +210,21 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Fails when a key would be written to where another one is yet to be read from: `/a/b/b/x`
+    /// becomes `/a/b/x` when `/a/b/` goes to `/a/`.
+    async fn keep_sources(&self, from: &[u8], to: &[u8]) -> Outcome {
+        let Some(inner) = from.strip_prefix(to) else { return Ok(()) };
+        let inner = [from, inner].concat();
+        match count(&self.place.view.keys, &inner, 0).await? {
+            0 => Ok(()),
+            keys => {
+                let (shown, keys) = (text::key(&inner), keys_text(keys));
+                let text = format!("{shown} has {keys} that would replace others on their way");
+                Err(Failure::bad_args(text))
+            }
+        }
+    }
+
     /// Everything below a prefix, as of one revision, in batches that are done whole or not.
     async fn prefix(&self, from: &[u8], to: &[u8]) -> Result<i64, Failure> {
         let mut pages = Pages::new(&self.place.view.keys, from, 0);
@@ -244,9 +297,19 @@ impl Work<'_> {
     }
 }
 
+/// True while no key of the range was written after `revision`.
+fn not_newer(range: &DeleteRangeRequest, revision: i64) -> Compare {
+    Compare {
+        result: CompareResult::Less.into(),
+        target: CompareTarget::Mod.into(),
+        key: range.key.clone(),
+        range_end: range.range_end.clone(),
+        target_union: Some(TargetUnion::ModRevision(revision.saturating_add(1))),
+    }
+}
+
 /// True while the key is as it was read.
 fn unchanged(kv: &KeyValue) -> Compare {
-    use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
     Compare {
         result: CompareResult::Equal.into(),
         target: CompareTarget::Mod.into(),

@@ -15,6 +15,8 @@ use super::keyspace::{Pages, Read, What};
 pub(crate) const SEPARATOR: u8 = b'/';
 /// Keys that are read behind a child which was passed over.
 const FIRST_PAGE: i64 = 32;
+/// Keys that are read at once when all will be shown.
+const ALL_PAGE: i64 = 1000;
 /// The most keys that are read at once.
 const LAST_PAGE: i64 = 10_000;
 
@@ -37,7 +39,28 @@ pub(crate) struct Children<'a, R> {
     pages: Pages<'a, R>,
     prefix: Vec<u8>,
     read: VecDeque<KeyValue>,
+    /// The keys of the next page.
     limit: i64,
+    /// The keys of a page where little is known of what comes.
+    first_page: i64,
+    /// How many keys the last page had.
+    page: usize,
+    below: Below,
+}
+
+/// Keys below a child that were read on the way.
+#[derive(Default)]
+pub(crate) struct Below {
+    keys: VecDeque<KeyValue>,
+    /// Whether these are all.
+    whole: bool,
+}
+
+impl Below {
+    /// How many keys are below the child, if that is known.
+    pub(crate) fn count(&self) -> Option<i64> {
+        self.whole.then(|| i64::try_from(self.keys.len()).unwrap_or(i64::MAX))
+    }
 }
 
 impl<'a, R: Read> Children<'a, R> {
@@ -48,7 +71,30 @@ impl<'a, R: Read> Children<'a, R> {
             prefix: prefix.to_vec(),
             read: VecDeque::new(),
             limit: FIRST_PAGE,
+            first_page: FIRST_PAGE,
+            page: 0,
+            below: Below::default(),
         }
+    }
+
+    /// For who will look below each child: pages are large from the first on.
+    pub(crate) fn all(mut self) -> Children<'a, R> {
+        self.first_page = ALL_PAGE;
+        self.limit = ALL_PAGE;
+        self
+    }
+
+    /// The children of `prefix`, the first of whose keys were read before.
+    pub(crate) fn after(
+        reader: &'a R,
+        prefix: &[u8],
+        revision: i64,
+        below: Below,
+    ) -> Children<'a, R> {
+        let mut children = Children::new(reader, prefix, revision);
+        children.pages.resume(below.keys.back().map(|kv| &kv.key[..]), below.whole);
+        children.read = below.keys;
+        children
     }
 
     /// The children of `prefix` whose names begin with `start`.
@@ -73,23 +119,36 @@ impl<'a, R: Read> Children<'a, R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Child>, Error> {
         if self.read.is_empty() {
             self.read = self.pages.next(self.limit, What::Keys).await?.into();
+            self.page = self.read.len();
             self.limit = (self.limit * 2).min(LAST_PAGE);
         }
         let Some(kv) = self.read.pop_front() else { return Ok(None) };
         let name = &kv.key[self.prefix.len()..];
         let Some(at) = name.iter().position(|byte| *byte == SEPARATOR) else {
+            self.below = Below::default();
             return Ok(Some(Child::Key { name: name.to_vec(), kv }));
         };
         let name = name[..=at].to_vec();
         let below = [&self.prefix[..], &name].concat();
+        self.below.keys.clear();
+        self.below.keys.push_back(kv);
         while self.read.front().is_some_and(|kv| kv.key.starts_with(&below)) {
-            self.read.pop_front();
+            self.below.keys.extend(self.read.pop_front());
         }
+        self.below.whole = !self.read.is_empty() || self.pages.is_done();
         if self.read.is_empty() {
             self.pages.skip(&below);
-            self.limit = FIRST_PAGE;
+            // A child that took most of the page says that the next one may, too.
+            if self.below.keys.len() * 2 > self.page {
+                self.limit = self.first_page;
+            }
         }
         Ok(Some(Child::Prefix(name)))
+    }
+
+    /// What was read below the prefix that came last.
+    pub(crate) fn take_below(&mut self) -> Below {
+        std::mem::take(&mut self.below)
     }
 }
 

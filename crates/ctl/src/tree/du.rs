@@ -27,8 +27,8 @@ use crate::{
 
 /// Keys of the first page.
 const FIRST_PAGE: i64 = 16;
-/// The most keys of a page.
-const LAST_PAGE: i64 = 10_000;
+/// The most keys of a page: large values may follow any number of small ones.
+const LAST_PAGE: i64 = 256;
 /// Bytes that a page should have.
 const PAGE_BYTES: u64 = 4 << 20;
 

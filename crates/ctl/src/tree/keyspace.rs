@@ -102,6 +102,19 @@ impl<'a, R: Read> Pages<'a, R> {
         Ok(kvs)
     }
 
+    /// Goes on behind a key that was read before; there is nothing more if `done`.
+    pub(crate) fn resume(&mut self, last: Option<&[u8]>, done: bool) {
+        if let Some(last) = last {
+            self.from = [last, &[0]].concat().into();
+        }
+        self.done = done;
+    }
+
+    /// Whether there is nothing more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// Passes over everything with this prefix; keys have been read up to it.
     pub(crate) fn skip(&mut self, prefix: &[u8]) {
         let after = prefix_end(prefix);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{
     View,
-    children::{Child, Children, prefix_of, top},
+    children::{Below, Child, Children, prefix_of, top},
     keyspace::{Read, count},
     ls::{REV, keys_text},
     nothing_at, path_argument,
@@ -66,33 +66,42 @@ pub(crate) fn depth(flag: u64) -> usize {
 /// A level that is being shown: what is left of it.
 struct Level<'a, R> {
     children: Children<'a, R>,
-    next: Option<Child>,
+    next: Option<(Child, Below)>,
 }
 
 impl<'a, R: Read> Level<'a, R> {
-    async fn open(reader: &'a R, prefix: &[u8], revision: i64) -> Result<Level<'a, R>, Failure> {
-        let mut children = Children::new(reader, prefix, revision);
-        let next = children.next().await?;
-        Ok(Level { children, next })
+    async fn open(children: Children<'a, R>) -> Result<Level<'a, R>, Failure> {
+        let mut level = Level { children, next: None };
+        level.advance().await?;
+        Ok(level)
     }
 
-    async fn take(&mut self) -> Result<Option<Child>, Failure> {
+    async fn advance(&mut self) -> Outcome {
+        self.next = self.children.next().await?.map(|child| (child, self.children.take_below()));
+        Ok(())
+    }
+
+    async fn take(&mut self) -> Result<Option<(Child, Below)>, Failure> {
         let Some(child) = self.next.take() else { return Ok(None) };
-        self.next = self.children.next().await?;
+        self.advance().await?;
         Ok(Some(child))
     }
 }
 
 /// Shows what is below `path`, as of one revision.
-pub(crate) async fn tree<R: Read>(
-    reader: &R,
+pub(crate) async fn tree<'a, R: Read>(
+    reader: &'a R,
     path: &[u8],
     depth: usize,
     screen: Screen,
     out: &mut dyn Write,
 ) -> Outcome {
     let prefix = prefix_of(path);
-    let level = Level::open(reader, &prefix, 0).await?;
+    let sized = |children: Children<'a, R>| match depth {
+        MAX_DEPTH => children.all(),
+        _ => children,
+    };
+    let level = Level::open(sized(Children::new(reader, &prefix, 0))).await?;
     if level.next.is_none() && !path.is_empty() {
         return Err(nothing_at(path));
     }
@@ -104,7 +113,7 @@ pub(crate) async fn tree<R: Read>(
     let (mut prefixes, mut keys) = (0_u64, 0_u64);
     let mut levels = vec![level];
     while let Some(level) = levels.last_mut() {
-        let Some(child) = level.take().await? else {
+        let Some((child, read)) = level.take().await? else {
             levels.pop();
             continue;
         };
@@ -122,10 +131,14 @@ pub(crate) async fn tree<R: Read>(
                 out.write_all(&screen.prefix(&name))?;
                 let below = [below, name].concat();
                 if levels.len() < depth {
-                    levels.push(Level::open(reader, &below, revision).await?);
+                    let children = sized(Children::after(reader, &below, revision, read));
+                    levels.push(Level::open(children).await?);
                 } else {
-                    let count = keys_text(count(reader, &below, revision).await?);
-                    let count = screen.paint.faint(&format!(" ({count})"));
+                    let count = match read.count() {
+                        Some(count) => count,
+                        None => count(reader, &below, revision).await?,
+                    };
+                    let count = screen.paint.faint(&format!(" ({})", keys_text(count)));
                     out.write_all(count.as_bytes())?;
                 }
             }
