@@ -17,7 +17,7 @@ cargo xtask TASK
   tidy              layers, module docs, words that must not land, rows of COMPAT.md
   codegen [--check] write (or check) crates/api/src/generated
   interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
-                    clients, transcripts, ctl, differential
+                    clients, transcripts, ctl, ctl-v2, server-v2, differential
   sim [OPTION..]    run seeds of the simulator; options: --seeds N, --from SEED, --threads N, --release
   bench [OPTION..]  compare a release build with a real etcd 3.5 and write docs/performance.md from it;
                     options are those of `oxetcd bench compare`
