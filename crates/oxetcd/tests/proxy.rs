@@ -53,12 +53,17 @@ fn run(arguments: &[String], dir: &Path) -> Child {
 
 impl Process {
     fn spawn(arguments: &[&str], port: u16, ready: &'static str) -> Process {
+        let process = Process::begin(arguments, port, ready);
+        process.wait_for(ready);
+        process
+    }
+
+    /// Starts without waiting.
+    fn begin(arguments: &[&str], port: u16, ready: &'static str) -> Process {
         let dir = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
         let child = run(&arguments, dir.path());
-        let process = Process { child, port, dir, arguments, ready };
-        process.wait_for(ready);
-        process
+        Process { child, port, dir, arguments, ready }
     }
 
     /// Kills it and starts it again.
@@ -80,6 +85,24 @@ impl Process {
         arguments.extend(["--initial-cluster", &cluster]);
         arguments.extend(extra);
         Process::spawn(&arguments, port, "ready to serve client requests")
+    }
+
+    /// A cluster of two members.
+    fn pair() -> [Process; 2] {
+        let ready = "ready to serve client requests";
+        let peers = [0, 1].map(|_| format!("http://127.0.0.1:{}", free_port()));
+        let cluster = format!("m0={},m1={}", peers[0], peers[1]);
+        let members = [0, 1].map(|at| {
+            let (port, name, peer) = (free_port(), format!("m{at}"), &peers[at]);
+            let client = format!("http://127.0.0.1:{port}");
+            let mut arguments = vec!["server", "--data-dir", "data", "--name", &name];
+            arguments.extend(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+            arguments.extend(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
+            arguments.extend(["--initial-cluster", &cluster]);
+            Process::begin(&arguments, port, ready)
+        });
+        members.iter().for_each(|member| member.wait_for(ready));
+        members
     }
 
     /// A gRPC proxy in front of an endpoint.
@@ -317,9 +340,36 @@ async fn watches_and_calls_go_on_when_the_member_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_that_want_a_leader_end_without_one() {
+    let [one, other] = Process::pair();
+    let proxy = Process::proxy(&one.address(), &[]);
+    let client = proxy.client().await;
+    let request = WatchCreateRequest { key: "a".into(), ..WatchCreateRequest::default() };
+    let mut wanting = client.require_leader().watch(request.clone()).await;
+    let mut patient = client.watch(request).await;
+    client.put(put("a", "1")).await.unwrap();
+    for watcher in [&mut wanting, &mut patient] {
+        let response = tokio::time::timeout(PATIENCE, watcher.next()).await;
+        assert_eq!(response.expect("an event comes").expect("the watch goes on").events.len(), 1);
+    }
+    drop(other);
+    let end = tokio::time::timeout(PATIENCE, wanting.next()).await.expect("the watch ends");
+    let end = end.expect("the end is told");
+    assert!(end.failure.is_some_and(|failure| failure.is(api::error::Error::NoLeader)));
+    let more = tokio::time::timeout(Duration::from_millis(300), patient.next()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_is_not_seen_by_its_clients() {
     let member = Process::member(&[], "http");
-    let proxy = Process::proxy(&member.address(), &["--namespace", "ns/"]);
+    let flags = [
+        "--namespace=ns/",
+        "--experimental-serializable-ordering",
+        "--experimental-enable-grpc-logging",
+        "--endpoints-auto-sync-interval=20ms",
+    ];
+    let proxy = Process::proxy(&member.address(), &flags);
     let (direct, proxied) = (member.client().await, proxy.client().await);
     let lease = proxied.lease_grant(LeaseGrantRequest { ttl: 60, id: 0 }).await.unwrap().id;
     proxied.put(PutRequest { lease, ..put("a", "1") }).await.unwrap();
@@ -336,6 +386,8 @@ async fn a_namespace_is_not_seen_by_its_clients() {
     assert_eq!(response.events[0].kv.as_ref().unwrap().decode().unwrap().key, "a");
     let refused = proxied.put(put("", "x")).await.unwrap_err();
     assert!(refused.is(api::error::Error::EmptyKey), "{refused}");
+    let log = proxy.log();
+    assert!(log.contains(r#""grpc.method":"Put","grpc.code":"InvalidArgument""#), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -351,6 +403,8 @@ async fn renewals_of_a_lease_reach_the_member_until_it_ends() {
             assert_eq!(answer.map(|answer| answer.ttl), Some(3));
         }
     }
+    // A client that ends its side is answered, and the stream ends.
+    assert_eq!(client.keep_alive_once(id).await.unwrap().ttl, 3);
     client.lease_revoke(LeaseRevokeRequest { id }).await.unwrap();
     assert!(client.keep_alive_once(id).await.is_err());
 }

@@ -102,11 +102,9 @@ impl Broadcasts {
                 continue;
             }
             broadcast.receivers.push(receiver);
-            self.count(&inner);
             return;
         }
         self.begin(&mut inner, place, caller, receiver, true);
-        self.count(&inner);
     }
 
     /// Makes a watch for one watcher.
@@ -153,7 +151,6 @@ impl Broadcasts {
         id: i64,
     ) -> Option<ResponseHeader> {
         let (header, ended) = self.inner.lock().remove(place, stream, id)?;
-        self.count(&self.inner.lock());
         if let Some(task) = ended {
             task.abort();
             // Cancelled, or at its end anyway.
@@ -162,7 +159,9 @@ impl Broadcasts {
         header
     }
 
-    fn count(&self, inner: &Inner) {
+    /// Counts the watchers that share the watch of another, for the metrics.
+    pub(crate) fn count(&self) {
+        let inner = self.inner.lock();
         let all = inner.places.values().flatten();
         let shared: usize = all.map(|one| one.receivers.len().saturating_sub(1)).sum();
         self.metrics.watchers_coalescing.set(i64::try_from(shared).unwrap_or(i64::MAX));
@@ -230,12 +229,7 @@ impl Broadcasts {
         number: u64,
         shared: Shared,
     ) -> Result<(), ()> {
-        let step = {
-            let mut inner = self.inner.lock();
-            let step = self.share(&mut inner, place, caller, number, &shared);
-            self.count(&inner);
-            step
-        };
+        let step = self.share(&mut self.inner.lock(), place, caller, number, &shared);
         match step {
             Step::Go => Ok(()),
             Step::End => Err(()),

@@ -98,6 +98,7 @@ struct Parts {
     lease: LeaseServer<LeaseProxy>,
     upstream: Arc<Upstream>,
     cache: Arc<Cache>,
+    broadcasts: Arc<Broadcasts>,
     metrics: Arc<Metrics>,
     stand: Option<Stand>,
     limits: Limits,
@@ -120,9 +121,10 @@ impl Proxy {
         let leader = Leader::new(upstream.clone());
         let kv =
             KvProxy { upstream: upstream.clone(), cache: cache.clone(), metrics: metrics.clone() };
+        let broadcasts = Broadcasts::new(upstream.clone(), metrics.clone());
         let watch = WatchProxy {
             upstream: upstream.clone(),
-            broadcasts: Broadcasts::new(upstream.clone(), metrics.clone()),
+            broadcasts: broadcasts.clone(),
             leader: leader.clone(),
         };
         let keepers = Arc::new(Keepers::default());
@@ -158,6 +160,7 @@ impl Proxy {
             log_calls: options.log_calls,
             upstream,
             cache,
+            broadcasts,
             metrics,
         })))
     }
@@ -192,6 +195,7 @@ impl Proxy {
             "/proxy/metrics" => {
                 let kept = i64::try_from(parts.cache.len()).unwrap_or(i64::MAX);
                 parts.metrics.cache_keys.set(kept);
+                parts.broadcasts.count();
                 let kind = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
                 paths::reply(StatusCode::OK, kind, parts.metrics.text())
             }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc},
     task::JoinSet,
     time::Instant,
 };
@@ -92,6 +92,8 @@ struct Renewals {
     proxy: LeaseProxy,
     caller: Caller,
     unanswered: Unanswered,
+    /// Told when renewals were answered, or cannot be.
+    answered: Notify,
     out: mpsc::Sender<Result<LeaseKeepAliveResponse, Status>>,
 }
 
@@ -125,12 +127,17 @@ impl Renewals {
                 }
                 Ok(None) => {
                     // What was asked is answered still.
-                    while this.unanswered.lock().values().any(|count| *count > 0) {
-                        if leases.join_next().await.is_none() {
-                            break;
+                    break loop {
+                        tokio::select! {
+                            () = this.all_answered() => break None,
+                            () = this.out.closed() => break None,
+                            Some(ended) = leases.join_next() => {
+                                if let Ok(Err(error)) = ended {
+                                    break Some(status(error));
+                                }
+                            }
                         }
-                    }
-                    break None;
+                    };
                 }
                 Err(error) => break Some(error),
             }
@@ -177,6 +184,17 @@ impl Renewals {
         }
     }
 
+    /// Returns when no renewal waits for an answer.
+    async fn all_answered(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if self.unanswered.lock().values().all(|count| *count == 0) {
+                return;
+            }
+            answered.await;
+        }
+    }
+
     /// Sends an answer to each renewal that waits for one; whether any did.
     async fn reply(&self, id: i64, answer: &LeaseKeepAliveResponse) -> bool {
         let mut any = false;
@@ -189,7 +207,10 @@ impl Renewals {
                     place.send(Ok(*answer));
                     any = true;
                 }
-                _ => return any,
+                _ => {
+                    self.answered.notify_one();
+                    return any;
+                }
             }
         }
     }
@@ -241,8 +262,13 @@ impl Lease for LeaseProxy {
             return Err(status(known(Etcd::NoLeader)));
         }
         let (out, answers) = mpsc::channel(QUEUE);
-        let stream =
-            Renewals { proxy: self.clone(), caller, unanswered: Unanswered::default(), out };
+        let stream = Renewals {
+            proxy: self.clone(),
+            caller,
+            unanswered: Unanswered::default(),
+            answered: Notify::new(),
+            out,
+        };
         tokio::spawn(stream.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
