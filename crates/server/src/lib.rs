@@ -9,6 +9,7 @@ mod clock;
 mod cluster_version;
 mod compactor;
 mod consensus;
+mod cores;
 mod corruption;
 mod damage;
 mod describe;
@@ -29,8 +30,8 @@ mod notify;
 mod peer_client;
 mod peer_http;
 mod peers;
-mod progress;
 mod profile;
+mod progress;
 mod publish;
 mod read_gate;
 mod reconfig;
@@ -42,19 +43,20 @@ mod signals;
 mod slow;
 mod status;
 mod telemetry;
-mod waiters;
-
 mod v2;
 mod v2_stats;
+mod waiters;
+
 #[cfg(test)]
 mod cluster_tests;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use cores::Cores;
 use member::{Listeners, Member};
 use settings::Settings;
 
@@ -87,6 +89,7 @@ async fn run(config: &Config) -> Result<i32> {
     let listeners = Listeners {
         peer: listen::bind_peers(config, &settings.security).await?,
         clients: listen::bind_clients(config, &settings.security).await?,
+        cores: Arc::new(Cores::start()?),
     };
     discovery::discover(&mut settings).await?;
     // Joining waits for other members; nothing has been begun that could not be left as it is.

@@ -15,6 +15,7 @@ use crate::{
     auth,
     bootstrap::{self, Parts},
     clock::Clock,
+    cores::Cores,
     corruption,
     driver::{
         NodeEvent,
@@ -152,12 +153,13 @@ impl Member {
         }
         let mut tasks = tokio::task::JoinSet::new();
         for bound in listeners.clients {
-            tasks.spawn(http::serve(bound, handle.clone(), settings.http.clone()));
+            let settings = settings.http.clone();
+            tasks.spawn(http::serve(bound, handle.clone(), settings, listeners.cores.clone()));
         }
         tasks.spawn(lease_loop::run(handle.clone()));
+        tasks.spawn(crate::v2::sync(handle.clone()));
         tasks.spawn(auth::sweep(handle.clone()));
         tasks.spawn(notify::run(handle.clone()));
-        tasks.spawn(crate::v2::sync(handle.clone()));
         monitors::spawn(&handle, &settings.monitors, &mut tasks);
         tokio::spawn(publish::run(
             handle.clone(),
@@ -201,6 +203,8 @@ impl Member {
 pub(crate) struct Listeners {
     /// gRPC and HTTP for clients, metrics and health.
     pub(crate) clients: Vec<Bound>,
+    /// The threads that serve clients.
+    pub(crate) cores: Arc<Cores>,
     /// The other members.
     pub(crate) peer: Vec<(Listener, tls::Acceptor)>,
 }
@@ -243,11 +247,11 @@ fn handle(
         watch_backlog: Default::default(),
         watch_stats: parking_lot::Mutex::default(),
         signals: Signals::new(),
+        v2_stats: crate::v2_stats::V2Stats::new(&settings.name, settings.config.enable_v2),
         peers,
         network: Peers::default(),
         snapshots: Arc::new(Semaphore::new(settings.limits.snapshot_streams_max)),
         snap_dir: settings.data_dir.join("member/snap"),
-        v2_stats: crate::v2_stats::V2Stats::new(&settings.name, settings.config.enable_v2),
         fs: settings.fs.clone(),
         tasks: tokio::runtime::Handle::current(),
     }))

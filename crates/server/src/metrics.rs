@@ -7,6 +7,7 @@ mod network;
 mod process;
 pub(crate) mod request_name;
 mod series;
+mod v2;
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -29,7 +30,7 @@ use gauges::Gauges;
 pub(crate) use grpc::Call;
 use grpc::GrpcMetrics;
 pub(crate) use series::Compactions;
-use series::{Absent, Checks, Leases, Requests, Sends, Snapshots, State, Store};
+use series::{Absent, Checks, Leases, Requests, Sends, Snapshots, State, Store, V2Store};
 
 /// Every series that this member moves.
 pub(crate) struct Metrics {
@@ -71,6 +72,7 @@ pub(crate) struct Metrics {
     pub(crate) compaction_began: Mutex<Option<Instant>>,
     state: State,
     _absent: Absent,
+    v2: V2Store,
     /// Alarms that a scrape has shown: they stay, with 0, once they are disarmed.
     alarms_shown: Mutex<BTreeSet<(String, &'static str)>>,
     scrapes: IntCounterVec,
@@ -167,6 +169,7 @@ impl Metrics {
             compaction_began: Mutex::default(),
             state: state(&r, config),
             _absent: Absent::new(&r),
+            v2: V2Store::new(&r),
             alarms_shown: Mutex::default(),
             scrapes: scrapes(&r),
             scraping: gauge(&r, "promhttp_metric_handler_requests_in_flight", "Scrapes."),
@@ -268,6 +271,7 @@ impl Metrics {
         self.scraping.inc();
         self.gauges.refresh(handle);
         self.refresh(handle);
+        self.v2.refresh(handle);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("a vector grows");
         text.extend_from_slice(network::text(handle).as_bytes());

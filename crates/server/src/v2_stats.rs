@@ -116,6 +116,11 @@ impl V2Stats {
         V2Stats { name, enabled, started_ns: clock::unix_ns(), state }
     }
 
+    /// Whether the v2 API is served.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Notes who leads.
     pub(crate) fn saw_leader(&self, leader: MemberId) {
         let mut state = self.state.lock();

@@ -44,8 +44,9 @@ pub(super) fn recover(
     }
     let (member, cluster) = (MemberId(log.metadata.node_id), ClusterId(log.metadata.cluster_id));
     let config = apply_config(settings, member, cluster);
-    let (machine, (applied, applied_term)) =
+    let (mut machine, (applied, applied_term)) =
         StateMachine::open(backend.clone(), config).context("failed to recover the store")?;
+    seed_v2(&**fs, &*backend, &snap_dir, &at, &mut machine, &entries)?;
     let last = entries.last().map_or(at.index, |entry| entry.index);
     ensure!(
         applied.0 <= last,
@@ -161,6 +162,24 @@ fn catch_up(
     backend
         .replace(&mut storage::image::import(&db).chain(at.into_iter().chain(v2).map(Ok)))
         .with_context(|| format!("failed to recover v3 backend from snapshot {}", path.display()))
+}
+
+/// Gives the store the v2 keys that a data directory of etcd has in its `.snap` file and its log.
+fn seed_v2(
+    fs: &dyn vfs::Fs,
+    backend: &dyn Backend,
+    snap_dir: &Path,
+    at: &walpb::Snapshot,
+    machine: &mut StateMachine,
+    entries: &[Entry],
+) -> Result<()> {
+    let snapshot = snapshot_at(fs, snap_dir, at);
+    let saved = snapshot.and_then(|snapshot| v2store::Store::recover(&snapshot.data).ok());
+    let ops = machine.seed_v2(saved, entries);
+    if !ops.is_empty() {
+        backend.commit(&ops).context("failed to write the v2 store")?;
+    }
+    Ok(())
 }
 
 /// The `.snap` file of a snapshot record.

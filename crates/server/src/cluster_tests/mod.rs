@@ -190,7 +190,8 @@ impl Rig {
         let handle = member.handle();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let listeners = Listeners { clients, peer };
+            let cores = std::sync::Arc::new(crate::cores::Cores::start().unwrap());
+            let listeners = Listeners { clients, cores, peer };
             let stop = async { drop(stopped.await) };
             member.serve(&settings, listeners, stop).await;
         });

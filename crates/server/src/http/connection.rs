@@ -1,7 +1,7 @@
 //! Connections of a listener: accepted, with TLS or without, told apart by what they may ask, and
 //! drained at the end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -9,10 +9,20 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tls::{Acceptor, PeerIdentity};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{HttpSettings, Router, Surface, access::Encrypted, authority::AuthorityShim};
-use crate::{auth::CommonName, handle::Handle, listen::Bound, security::log_refusal, slow::Ends};
+use super::{
+    HttpSettings, Router, Surface,
+    access::Encrypted,
+    authority::AuthorityShim,
+    body::Incoming,
+    h2,
+    preface::{Preface, Rewound},
+};
+use crate::{
+    auth::CommonName, cores::Cores, handle::Handle, listen::Bound, security::log_refusal,
+    slow::Ends,
+};
 
 /// Window of received bytes per stream and connection: the largest request fits without a stall.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -21,14 +31,17 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// How long a connection may be silent before its first request: the time that etcd gives headers.
 const SILENCE: Duration = Duration::from_secs(300);
 
-/// Serves a listener until the member stops, then drains its connections.
-pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings) {
+/// Serves a listener until the member stops, then drains its connections, which live on `cores`.
+pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings, cores: Arc<Cores>) {
     let Bound { listener, acceptor, surface, address, connections_max } = bound;
     announce(handle.clone(), surface, &acceptor, address);
     let router = Router::new(surface, handle.clone(), settings.access.clone());
     let builder = builder(&settings);
+    let settings = Arc::new(settings);
     let free = Arc::new(Semaphore::new(connections_max));
-    let mut connections = JoinSet::new();
+    // Both ends go with the connections: of the first, nothing is ever sent.
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    let (cut_off, cut) = watch::channel(());
     loop {
         let next = async {
             let place = free.clone().acquire_owned().await.expect("the semaphore stays open");
@@ -37,9 +50,8 @@ pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings) 
         let (place, accepted) = tokio::select! {
             next = next => next,
             () = handle.progress.wait_stopping() => break,
-            Some(_) = connections.join_next() => continue,
         };
-        let socket = match accepted {
+        let socket = match accepted.and_then(Moving::new) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a client connection");
@@ -48,14 +60,52 @@ pub(crate) async fn serve(bound: Bound, handle: Handle, settings: HttpSettings) 
             }
         };
         let (acceptor, builder, router) = (acceptor.clone(), builder.clone(), router.clone());
-        connections.spawn(async move {
-            let _place = place;
-            serve_connection(socket, acceptor, builder, router).await;
+        let (settings, mut cut, alive) = (settings.clone(), cut.clone(), alive.clone());
+        cores.spawn(move || async move {
+            let (_place, _alive) = (place, alive);
+            let socket = match socket.arrive() {
+                Ok(socket) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to take over a client connection");
+                    return;
+                }
+            };
+            tokio::select! {
+                () = serve_connection(socket, acceptor, builder, router, &settings) => {}
+                _over = cut.changed() => {}
+            }
         });
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    let _cut_off = tokio::time::timeout(DRAIN, drained).await;
+    drop(alive);
+    let _cut_off = tokio::time::timeout(DRAIN, all_gone.recv()).await;
+    drop(cut_off);
+    // Those that were cut off are gone at once.
+    all_gone.recv().await;
+}
+
+/// A socket on its way to the thread that will own it.
+enum Moving {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Moving {
+    /// Takes it from the runtime of this thread.
+    fn new(socket: tls::Socket) -> io::Result<Moving> {
+        match socket {
+            tls::Socket::Tcp(stream) => stream.into_std().map(Moving::Tcp),
+            tls::Socket::Unix(stream) => stream.into_std().map(Moving::Unix),
+        }
+    }
+
+    /// Gives it to the runtime of this thread.
+    fn arrive(self) -> io::Result<tls::Socket> {
+        match self {
+            Moving::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(tls::Socket::Tcp),
+            Moving::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(tls::Socket::Unix),
+        }
+    }
 }
 
 /// Says in the log, once clients are served, what is served here.
@@ -108,6 +158,7 @@ async fn serve_connection(
     acceptor: Acceptor,
     builder: auto::Builder<TokioExecutor>,
     mut router: Router,
+    settings: &HttpSettings,
 ) {
     let handle = router.handle.clone();
     let remote = socket.remote_address();
@@ -116,7 +167,7 @@ async fn serve_connection(
         accepted = tokio::time::timeout(SILENCE, acceptor.accept(socket)) => accepted,
         () = handle.progress.wait_stopping() => return,
     };
-    let (stream, identity) = match accepted {
+    let (mut stream, identity) = match accepted {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => return log_refusal("client", remote, &error),
         Err(_) => return,
@@ -124,6 +175,31 @@ async fn serve_connection(
     let surface = router.surface;
     let name = common_name(&identity);
     let encrypted = identity.is_tls;
+    let mut preface = Preface::default();
+    if matches!(surface, Surface::Client | Surface::Grpc) {
+        let read = tokio::select! {
+            read = tokio::time::timeout(SILENCE, preface.read(&mut stream)) => read,
+            () = handle.progress.wait_stopping() => return,
+        };
+        if !matches!(read, Ok(Ok(()))) {
+            return;
+        }
+    }
+    let is_http2 = preface.is_http2();
+    let stream = AuthorityShim::new(Rewound::new(preface, stream));
+    if is_http2 {
+        let mut known = http::Extensions::new();
+        if let Some(name) = name {
+            known.insert(name);
+        }
+        if encrypted {
+            known.insert(Encrypted);
+        }
+        if let Err(error) = h2::serve(stream, router, known, settings).await {
+            tracing::debug!(%error, ?remote, "client connection ended");
+        }
+        return;
+    }
     let service =
         TowerToHyperService::new(tower::service_fn(move |mut request: http::Request<_>| {
             if let Some(name) = &name {
@@ -133,9 +209,9 @@ async fn serve_connection(
                 request.extensions_mut().insert(Encrypted);
             }
             let router = router.clone();
-            async move { Ok::<_, Infallible>(router.route(request).await) }
+            async move { Ok::<_, Infallible>(router.route(request.map(Incoming::Http1)).await) }
         }));
-    let io = TokioIo::new(AuthorityShim::new(stream));
+    let io = TokioIo::new(stream);
     let stopping = handle.progress.wait_stopping();
     /// Serves to the end, which a stop brings nearer.
     macro_rules! drive {

@@ -57,8 +57,9 @@ pub(crate) struct Grpc {
     lock: LockServer<Services>,
     election: ElectionServer<Services>,
     health: HealthServer<Health>,
+    pub(super) services: Services,
     receive_max: usize,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 /// Builds a generated server with etcd's message limits.
@@ -83,8 +84,9 @@ impl Grpc {
             maintenance: server!(MaintenanceServer, services.clone(), limit),
             auth: server!(AuthServer, services.clone(), limit),
             lock: server!(LockServer, services.clone(), limit),
-            election: server!(ElectionServer, services, limit),
+            election: server!(ElectionServer, services.clone(), limit),
             health: server!(HealthServer, Health(handle.clone()), limit),
+            services,
             receive_max: limit,
             handle: handle.clone(),
         }
@@ -107,13 +109,18 @@ impl Grpc {
         .await
     }
 
+    /// Bytes of the largest message that is taken.
+    pub(super) fn receive_max(&self) -> usize {
+        self.receive_max
+    }
+
     async fn serve(
         &self,
         path: &str,
         request: Request<Body>,
         call: Option<Call>,
     ) -> Response<Body> {
-        let timeout = deadline(&request);
+        let timeout = deadline(request.headers());
         let metrics = &self.handle.metrics.grpc;
         let version = match self.admit(path, request.headers()) {
             Ok(version) => version,
@@ -141,7 +148,7 @@ impl Grpc {
 
     /// What is checked before a call reaches its service, in etcd's order; the version that the
     /// client says it has.
-    fn admit<'a>(&self, path: &str, headers: &'a HeaderMap) -> Result<&'a str, Error> {
+    pub(super) fn admit<'a>(&self, path: &str, headers: &'a HeaderMap) -> Result<&'a str, Error> {
         if self.handle.is_learner() && !OF_LEARNERS.contains(&path) {
             return Err(Error::NotSupportedForLearner);
         }
@@ -242,8 +249,8 @@ fn oversized_bytes(message: &str) -> Option<u64> {
 }
 
 /// The `grpc-timeout` of a request: up to eight digits and a unit.
-fn deadline<B>(request: &Request<B>) -> Option<Duration> {
-    let value = request.headers().get("grpc-timeout")?.to_str().ok()?;
+pub(super) fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.len() > 8 {
         return None;
@@ -267,7 +274,8 @@ mod tests {
     #[test]
     fn timeouts_are_read_in_every_unit() {
         let ask = |value: &str| {
-            deadline(&Request::builder().header("grpc-timeout", value).body(()).unwrap())
+            let request = Request::builder().header("grpc-timeout", value).body(()).unwrap();
+            deadline(request.headers())
         };
         assert_eq!(ask("5S"), Some(Duration::from_secs(5)));
         assert_eq!(ask("250m"), Some(Duration::from_millis(250)));

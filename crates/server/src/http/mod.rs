@@ -2,22 +2,27 @@
 //! type (spec http.md section 1).
 
 mod access;
+mod answer;
 mod authority;
+pub(crate) mod body;
 mod connection;
 mod debug;
 mod gateway;
 mod grpc;
+mod h2;
 mod health;
 mod leader_bound;
 pub(crate) mod plain;
+mod preface;
+mod v2;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
 use tonic::body::Body;
 
 pub(crate) use access::Access;
+use body::Incoming;
 pub(crate) use connection::serve;
 pub(crate) use grpc::Grpc;
 
@@ -57,6 +62,7 @@ struct Router {
     handle: Handle,
     grpc: Arc<Grpc>,
     gateway: Option<Gateway>,
+    v2: Option<v2::V2>,
     access: Arc<Access>,
     /// Of the connection that this one serves.
     ends: Ends,
@@ -66,12 +72,13 @@ impl Router {
     fn new(surface: Surface, handle: Handle, access: Access) -> Router {
         let grpc = Arc::new(Grpc::new(&handle));
         let gateway = access.gateway.then(|| Gateway::new(handle.clone(), grpc.clone()));
+        let v2 = access.v2.then(|| v2::V2::new(handle.clone(), access.cert_auth));
         let (access, ends) = (Arc::new(access), Ends::default());
-        Router { surface, handle, grpc, gateway, access, ends }
+        Router { surface, handle, grpc, gateway, v2, access, ends }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        if self.surface != Surface::Metrics {
+        if self.surface != Surface::Metrics && !self.handle.progress.is_ready() {
             tokio::select! {
                 () = self.handle.progress.wait_ready() => {}
                 () = self.handle.progress.wait_stopping() => {}

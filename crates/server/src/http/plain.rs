@@ -7,10 +7,9 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tonic::body::Body;
 
-use super::{Surface, health};
+use super::{Surface, body::Incoming, health};
 use crate::{cluster_version::storage, handle::Handle};
 
 const TEXT: &str = "text/plain; charset=utf-8";

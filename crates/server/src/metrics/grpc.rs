@@ -157,6 +157,20 @@ impl GrpcMetrics {
         request.map(|body| Body::new(Counted::new(body, messages, bytes, None)))
     }
 
+    /// Counts the one message of a unary call.
+    pub(crate) fn received(&self, call: &Call, bytes: usize) {
+        call.method.received.inc();
+        self.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts the answer of a unary call, which ends it.
+    pub(crate) fn answered(&self, call: &mut Call, bytes: usize) {
+        call.method.sent.inc();
+        self.sent_bytes.inc_by(bytes as u64);
+        call.code = Some(0);
+        call.message = call.span.is_some().then(String::new);
+    }
+
     /// A response whose messages are counted, and its end.
     pub(crate) fn responses(&self, call: Option<Call>, response: Response<Body>) -> Response<Body> {
         let Some(mut call) = call else { return response };
@@ -211,6 +225,13 @@ impl Call {
         }
         self.span = Some(span.clone());
         Some(span)
+    }
+
+    /// The call ends with this failure.
+    pub(crate) fn failed(&mut self, status: &Status) {
+        let code = status.code() as usize;
+        self.code = Some(if code < CODES.len() { code } else { UNKNOWN });
+        self.message = self.span.is_some().then(|| status.message().to_owned());
     }
 
     /// Takes the status from headers or trailers; whether there is one.

@@ -33,12 +33,18 @@ const NAMES: &[(u32, &str)] = &[
     (1302, "DowngradeInfoSet"),
 ];
 
+/// In a request of the v2 API its method, which comes before what would be other names.
+const V2: u32 = 2;
+
 /// The name of an encoded request: that of its first field that is one. Nothing is decoded but the
 /// keys and lengths of fields.
 pub(crate) fn of(mut data: &[u8]) -> &'static str {
     use prost::encoding::{DecodeContext, decode_key, skip_field};
     while !data.is_empty() {
         let Ok((number, wire)) = decode_key(&mut data) else { break };
+        if number == V2 {
+            return "V2";
+        }
         if let Ok(found) = NAMES.binary_search_by_key(&number, |(known, _)| *known) {
             return NAMES[found].1;
         }

@@ -1,5 +1,5 @@
 //! Series by area, each present from the start where etcd shows it from the start. Those that have
-//! no counterpart here (phases of bbolt commits, the v2 store, the gRPC proxy) stay at zero, as
+//! no counterpart here (phases of bbolt commits, the gRPC proxy) stay at zero, as
 //! docs/compat/metrics.md says of each.
 
 use std::time::Duration;
@@ -205,15 +205,8 @@ series! {
 }
 
 series! {
-    /// Parts of etcd that this server does without: always zero.
-    #[expect(dead_code, reason = "registered, and never moved")]
-    Absent {
-        rebalance: histogram "etcd_debugging_disk_backend_commit_rebalance_duration_seconds"
-            "A phase of bbolt's commits; this store has none." (DISK);
-        spill: histogram "etcd_debugging_disk_backend_commit_spill_duration_seconds"
-            "A phase of bbolt's commits; this store has none." (DISK);
-        defragmenting: gauge "etcd_disk_defrag_inflight"
-            "1 during a defragmentation, which here takes no time.";
+    /// The v2 store, with `--enable-v2`.
+    V2Store {
         expires: counter "etcd_debugging_store_expires_total" "Keys of the v2 store that expired.";
         reads: counters "etcd_debugging_store_reads_total" "Reads of the v2 store." (&["action"]);
         reads_failed: counters "etcd_debugging_store_reads_failed_total"
@@ -224,6 +217,19 @@ series! {
         watch_requests: counter "etcd_debugging_store_watch_requests_total"
             "Watches of the v2 store.";
         watchers: gauge "etcd_debugging_store_watchers" "Watchers of the v2 store.";
+    }
+}
+
+series! {
+    /// Parts of etcd that this server does without: always zero.
+    #[expect(dead_code, reason = "registered, and never moved")]
+    Absent {
+        rebalance: histogram "etcd_debugging_disk_backend_commit_rebalance_duration_seconds"
+            "A phase of bbolt's commits; this store has none." (DISK);
+        spill: histogram "etcd_debugging_disk_backend_commit_spill_duration_seconds"
+            "A phase of bbolt's commits; this store has none." (DISK);
+        defragmenting: gauge "etcd_disk_defrag_inflight"
+            "1 during a defragmentation, which here takes no time.";
         cache_hits: gauge "etcd_grpc_proxy_cache_hits_total" "Cache hits of the gRPC proxy.";
         cache_keys: gauge "etcd_grpc_proxy_cache_keys_total" "Keys in the cache of the gRPC proxy.";
         cache_misses: gauge "etcd_grpc_proxy_cache_misses_total" "Cache misses of the gRPC proxy.";

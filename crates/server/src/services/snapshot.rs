@@ -12,6 +12,7 @@ use std::{
 
 use api::{etcdserverpb::SnapshotResponse, ids::RaftIndex};
 use bytes::Bytes;
+use config::GoDuration;
 use ring::digest;
 use storage::{image::Image, schema};
 use tokio::sync::mpsc;
@@ -69,6 +70,50 @@ fn send(handle: &Handle, sender: &mpsc::Sender<Message>) {
     }
 }
 
+/// How long a client may take before that is worth a warning, and again after as long.
+struct Watch {
+    began: Instant,
+    patience: Duration,
+    next: Instant,
+}
+
+impl Watch {
+    /// A connection is expected to take 100 MiB in a second, and half a minute is never too long.
+    fn new(bytes: u64, began: Instant) -> Watch {
+        const BYTES_PER_SECOND: f64 = 100.0 * 1024.0 * 1024.0;
+        let expected = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND);
+        let patience = expected.max(Duration::from_secs(30));
+        Watch { began, patience, next: began + patience }
+    }
+
+    /// How long it has been, when it is time for a warning.
+    fn late(&mut self, now: Instant) -> Option<Duration> {
+        if now < self.next {
+            return None;
+        }
+        while self.next <= now {
+            self.next += self.patience;
+        }
+        Some(now - self.began)
+    }
+}
+
+/// A size in the largest decimal unit that it has one of.
+fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 10 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let value = (value * 10.0 + 0.5).floor() / 10.0;
+    let digits = usize::from(value < 10.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
 /// Returns the size of the file.
 fn send_view(handle: &Handle, sender: &mpsc::Sender<Message>) -> Result<u64, storage::Error> {
     let view = handle.backend.read()?;
@@ -90,12 +135,53 @@ fn send_view(handle: &Handle, sender: &mpsc::Sender<Message>) -> Result<u64, sto
     };
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut left = total;
+    let mut watch = Watch::new(total, Instant::now());
     image.write(&mut |chunk| {
         hash.update(&chunk);
         left -= chunk.len() as u64;
-        post(left, chunk)
+        post(left, chunk)?;
+        if let Some(taking) = watch.late(Instant::now()) {
+            let size = human_bytes(total);
+            tracing::warn!(
+                taking = %GoDuration::from(taking),
+                bytes = total,
+                size,
+                "snapshotting taking too long to transfer"
+            );
+        }
+        Ok(())
     })?;
     assert_eq!(left, 0, "an image has the size that was planned");
     post(0, Bytes::copy_from_slice(hash.finish().as_ref())).map_err(bbolt::Error::from)?;
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_long_is_worth_a_warning_now_and_then() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut small = Watch::new(1 << 20, began);
+        assert_eq!(small.late(at(29)), None);
+        assert_eq!(small.late(at(31)), Some(Duration::from_secs(31)));
+        assert_eq!(small.late(at(32)), None);
+        assert_eq!(small.late(at(100)), Some(Duration::from_secs(100)));
+        assert_eq!(small.late(at(119)), None);
+        // 10 GiB are expected to take 102.4 seconds.
+        let mut large = Watch::new(10 << 30, began);
+        assert_eq!(large.late(at(102)), None);
+        assert!(large.late(at(103)).is_some());
+    }
+
+    #[test]
+    fn sizes_are_told_as_etcd_does() {
+        for (bytes, told) in
+            [(9, "9 B"), (25_000, "25 kB"), (1_234_567, "1.2 MB"), (10 << 30, "11 GB")]
+        {
+            assert_eq!(human_bytes(bytes), told);
+        }
+    }
 }

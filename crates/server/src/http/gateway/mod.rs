@@ -14,13 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use protojson::Method;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Status, body::Body};
 
-use super::Grpc;
+use super::{Grpc, body::Incoming};
 use crate::{handle::Handle, slow::Ends};
 use messages::{Answers, Feeding};
 

@@ -6,10 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::{
-    body::{Frame, Incoming},
-    upgrade::OnUpgrade,
-};
+use hyper::{body::Frame, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +20,7 @@ use tokio_tungstenite::{
 use tonic::{Status, body::Body};
 
 use super::{Gateway, JSON_FACTOR};
-use crate::http::plain::go_error;
+use crate::http::{body::Incoming, plain::go_error};
 
 /// What the protocol appends to a client's key.
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -15,6 +15,7 @@ use super::{
     internal_error, json, message, with_cluster_id,
 };
 use crate::{
+    auth::Caller,
     http::plain::{go_error, method_not_allowed, reply},
     members,
     status::Failure,
@@ -105,6 +106,7 @@ fn get(v2: &V2, below: &str) -> Response<Body> {
 async fn add(v2: &V2, request: Request<Incoming>) -> Answer {
     let peer_urls = wanted_urls(request).await?;
     let new = members::new_member(&peer_urls, false).map_err(|failure| other(&failure))?;
+    permit(v2).await?;
     match members::add(&v2.handle, &new).await {
         Ok(_) => Ok(json(StatusCode::CREATED, go_json(&MemberJson::from(&new)) + "\n")),
         Err(failure) if is(&failure, Error::MemberExist) => {
@@ -116,6 +118,7 @@ async fn add(v2: &V2, request: Request<Incoming>) -> Answer {
 
 async fn remove(v2: &V2, below: &str) -> Answer {
     let id = member_id(below)?;
+    permit(v2).await?;
     if v2.handle.shared.membership.read().is_removed(id) {
         let text = format!("Member permanently removed: {id}");
         return Err(message(StatusCode::GONE, &text));
@@ -130,11 +133,19 @@ async fn remove(v2: &V2, below: &str) -> Answer {
 async fn update(v2: &V2, request: Request<Incoming>, below: &str) -> Answer {
     let id = member_id(below)?;
     let peer_urls = wanted_urls(request).await?;
+    permit(v2).await?;
     match members::update(&v2.handle, id, peer_urls).await {
         Ok(_) => Ok(no_content()),
         Err(failure) if is(&failure, Error::MemberNotFound) => Err(no_such_member(&id)),
         Err(failure) => Err(conflict_or_other(&failure)),
     }
+}
+
+/// With authentication of today's API on, members are changed through that API only: users of this one
+/// are others.
+async fn permit(v2: &V2) -> Result<(), Response<Body>> {
+    let admitted = v2.handle.require_admin(&Caller::default()).await;
+    admitted.map_err(|failure| other(&failure))
 }
 
 fn no_content() -> Response<Body> {
@@ -163,6 +174,7 @@ fn no_such_member(id: &impl std::fmt::Display) -> Response<Body> {
     message(StatusCode::NOT_FOUND, &format!("No such member: {id}"))
 }
 
+#[expect(clippy::result_large_err, reason = "a response is the answer, made once a request")]
 fn member_id(below: &str) -> Result<MemberId, Response<Body>> {
     if below.is_empty() {
         return Err(go_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));

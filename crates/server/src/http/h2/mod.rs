@@ -1,0 +1,215 @@
+//! Connections of HTTP/2, gRPC's above all: one task each, on the thread that owns the connection.
+//!
+//! The task reads what came, answers at once what can be answered at once, drives everything else that
+//! is under way on the connection, and hands all answers to the kernel together. A request has no task
+//! of its own and does not leave its thread, unless its service says so.
+//!
+//! Invariants: a request whose stream was reset is dropped; nothing but the library's own limits bounds
+//! what is under way (`--max-concurrent-streams`); after a stop no new request is taken, and the task
+//! ends with the last one under way.
+
+mod exchange;
+mod keep_alive;
+mod socket;
+mod unary;
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_core::Stream as _;
+use futures_util::stream::FuturesUnordered;
+use h2::{RecvStream, server::SendResponse};
+use http::{Extensions, Request, request::Parts};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{HttpSettings, Router, body::Incoming};
+pub(crate) use exchange::Received;
+use keep_alive::KeepAlive;
+use socket::{Outgoing, Socket};
+use unary::Call;
+
+/// Window of received bytes per stream and connection: the largest request fits without a stall.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of the headers of one request.
+const HEADERS_MAX_BYTES: u32 = 16 * 1024;
+/// Bytes that may wait to be sent on a stream before its service is asked for no more.
+const SEND_MAX_BYTES: usize = 400 * 1024;
+/// Streams that may be reset for a client's mistakes before its connection is.
+const RESETS_MAX: usize = 1024;
+/// Requests that are taken before other connections have their turn.
+const TURN: usize = 256;
+
+/// What goes on beside reading: answers that are not ready yet, and streams.
+type Work = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// Why a connection ended early.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Protocol(h2::Error),
+    Socket(io::Error),
+    Silent,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Broken::Protocol(error) => error.fmt(f),
+            Broken::Socket(error) => error.fmt(f),
+            Broken::Silent => f.write_str("the client does not answer pings"),
+        }
+    }
+}
+
+/// Serves a connection whose client speaks HTTP/2. `known` goes with each of its requests.
+pub(super) async fn serve<S>(
+    stream: S,
+    router: Router,
+    known: Extensions,
+    settings: &HttpSettings,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (socket, outgoing) = Outgoing::new(stream);
+    let builder = builder(settings);
+    let mut library = builder.handshake(socket).await.map_err(Broken::Protocol)?;
+    let keep_alive = settings.ping_interval.and_then(|interval| {
+        let pings = library.ping_pong()?;
+        Some(KeepAlive::new(pings, interval, settings.ping_timeout))
+    });
+    let handle = router.handle.clone();
+    let connection = Connection {
+        library,
+        outgoing,
+        router,
+        known,
+        calls: Vec::new(),
+        work: Work::new(),
+        keep_alive,
+        stopping: Some(Box::pin(async move { handle.progress.wait_stopping().await })),
+    };
+    connection.await
+}
+
+fn builder(settings: &HttpSettings) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(settings.concurrent_streams_max)
+        .max_header_list_size(HEADERS_MAX_BYTES)
+        .max_send_buffer_size(SEND_MAX_BYTES)
+        .max_local_error_reset_streams(Some(RESETS_MAX));
+    builder
+}
+
+struct Connection<S> {
+    library: h2::server::Connection<Socket<S>, Bytes>,
+    outgoing: Arc<Mutex<Outgoing<S>>>,
+    router: Router,
+    /// What is known of the client: its certificate's name, that the connection is encrypted.
+    known: Extensions,
+    /// Unary calls whose message has not come as a whole.
+    calls: Vec<Call>,
+    work: Work,
+    keep_alive: Option<KeepAlive>,
+    /// `None` once the client has been told that the member stops.
+    stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Future for Connection<S> {
+    type Output = Result<(), Broken>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let this = &mut *self;
+        if let Some(stopping) = &mut this.stopping
+            && stopping.as_mut().poll(cx).is_ready()
+        {
+            this.stopping = None;
+            this.library.graceful_shutdown();
+        }
+        let ended = this.poll_requests(cx);
+        if let Some(keep_alive) = &mut this.keep_alive {
+            let heard = this.outgoing.lock().take_heard();
+            if keep_alive.poll(heard, cx).is_err() {
+                return Poll::Ready(Err(Broken::Silent));
+            }
+        }
+        // What these answer wakes the task again; only then the library has its frames.
+        while let Poll::Ready(Some(())) = Pin::new(&mut this.work).poll_next(cx) {}
+        match (this.outgoing.lock().poll_flush(cx), ended) {
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Broken::Socket(error))),
+            (_, Poll::Ready(ended)) => Poll::Ready(ended.map_err(Broken::Protocol)),
+            (_, Poll::Pending) => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
+    /// Takes the requests that have come. Ready when the connection is over.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        for _ in 0..TURN {
+            match self.library.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    self.take_messages(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        self.take_messages(cx);
+        Poll::Pending
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let (mut head, stream) = request.into_parts();
+        if !self.known.is_empty() {
+            head.extensions.extend(self.known.clone());
+        }
+        match unary::method(&self.router, &head) {
+            Some(method) => self.calls.push(Call::new(method, head, stream, respond)),
+            None => self.serve(head, Received::new(Bytes::new(), stream), respond),
+        }
+    }
+
+    /// Looks whether the messages of unary calls are whole. The library has read all that there is.
+    fn take_messages(&mut self, cx: &mut Context<'_>) {
+        let mut at = 0;
+        while at < self.calls.len() {
+            if !self.calls[at].is_whole(self.router.grpc.receive_max()) {
+                at += 1;
+                continue;
+            }
+            match self.calls.swap_remove(at).answer(&self.router) {
+                unary::Next::Gone => {}
+                unary::Next::Work(mut work) => {
+                    if work.as_mut().poll(cx).is_pending() {
+                        self.work.push(work);
+                    }
+                }
+                unary::Next::Other(head, body, respond) => self.serve(*head, body, respond),
+            }
+        }
+    }
+
+    /// Serves a request the general way.
+    fn serve(&mut self, head: Parts, body: Received, mut respond: SendResponse<Bytes>) {
+        let router = self.router.clone();
+        let request = Request::from_parts(head, Incoming::Http2(body));
+        self.work.push(Box::pin(tokio::task::unconstrained(async move {
+            let routed = exchange::while_wanted(&mut respond, router.route(request)).await;
+            if let Some(response) = routed {
+                exchange::send(respond, response).await;
+            }
+        })));
+    }
+}
