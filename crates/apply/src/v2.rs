@@ -4,13 +4,19 @@
 //! The store of the v2 keys is always kept, as in etcd: whether a member serves it is its own
 //! affair, and must not decide what it has. Changes of members count in it.
 
-use api::{etcdserverpb::InternalRaftRequest, ids::MemberId, membershippb};
+use api::{
+    etcdserverpb::InternalRaftRequest,
+    ids::MemberId,
+    membershippb,
+    raftpb::{ConfChange, ConfChangeType, Entry, EntryType},
+};
 use bytes::Bytes;
 use membership::{Change, V2Put};
 use prost::{Message, encoding};
+use storage::Op;
 use v2store::{Action, Compare, Error, Event, Store, Ttl, text};
 
-use crate::{Context, Effect, Response, Shared, cluster, outcome::Traces};
+use crate::{Context, Effect, Response, Shared, StateMachine, cluster, outcome::Traces};
 
 /// A request of the v2 API. Texts are bytes: clients may send any.
 #[derive(Clone, PartialEq, Message)]
@@ -207,12 +213,14 @@ pub(crate) fn conf_changed(shared: &Shared, change: &Change, traces: &mut Traces
         Change::Update { id, .. } | Change::Promote(id) => {
             store.outside(Action::Update, &member(*id));
         }
-        Change::Remove(id) => {
-            store.outside(Action::Delete, &format!("/0/members/{id}"));
-            store.outside(Action::Create, &format!("/0/removed_members/{id}"));
-        }
+        Change::Remove(id) => removed(&mut store, *id),
     }
     store.take_ops(&mut traces.ops);
+}
+
+fn removed(store: &mut Store, id: MemberId) {
+    store.outside(Action::Delete, &format!("/0/members/{id}"));
+    store.outside(Action::Create, &format!("/0/removed_members/{id}"));
 }
 
 /// Counts a change of what is set of a member or the cluster.
@@ -222,9 +230,69 @@ pub(crate) fn cluster_changed(shared: &Shared, key: &str, traces: &mut Traces) {
     store.take_ops(&mut traces.ops);
 }
 
+impl StateMachine {
+    /// Gives a member whose backend has no rows of the v2 store the one that its last `.snap` file
+    /// has, brought up to what is applied by the entries since: a data directory of etcd keeps it so.
+    /// Returns the rows, which must be stored before anything else is applied.
+    pub fn seed_v2(&mut self, saved: Option<Store>, entries: &[Entry]) -> Vec<Op> {
+        let shared = self.shared();
+        let mut store = shared.v2.write();
+        let mut ops = Vec::new();
+        if store.is_stored() {
+            return ops;
+        }
+        *store = saved.unwrap_or_default();
+        for entry in entries.iter().filter(|entry| entry.index <= self.applied().0) {
+            replay(&mut store, entry);
+        }
+        if store.index() > 0 {
+            store.take_ops(&mut ops);
+        }
+        ops
+    }
+}
+
+/// What an entry did to the v2 store. It is applied to everything else already.
+fn replay(store: &mut Store, entry: &Entry) {
+    if entry.r#type == EntryType::EntryConfChange as i32 {
+        let Ok(change) = ConfChange::decode(&entry.data[..]) else { return };
+        let id = MemberId(change.node_id);
+        return match change.r#type() {
+            ConfChangeType::ConfChangeAddNode | ConfChangeType::ConfChangeAddLearnerNode => {
+                store.outside(Action::Create, &format!("/0/members/{id}/raftAttributes"));
+            }
+            ConfChangeType::ConfChangeUpdateNode => {
+                store.outside(Action::Update, &format!("/0/members/{id}/raftAttributes"));
+            }
+            ConfChangeType::ConfChangeRemoveNode => removed(store, id),
+        };
+    }
+    match read(&entry.data) {
+        Ok(Data::V2(request)) => {
+            let path = v2store::clean(&text::from_bytes(&request.path));
+            let value = text::from_bytes(&request.val);
+            if path.starts_with("/0/") {
+                return store.outside(Action::Set, &path);
+            }
+            let _counted = run(store, &request, &path, &value, request.time);
+        }
+        Ok(Data::Request(request)) if request.cluster_version_set.is_some() => {
+            store.outside(Action::Set, "/0/version");
+        }
+        Ok(Data::Request(request)) => {
+            if let Some(set) = &request.cluster_member_attr_set {
+                let id = MemberId(set.member_id);
+                store.outside(Action::Set, &format!("/0/members/{id}/attributes"));
+            }
+        }
+        Err(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::Member;
 
     fn request(method: &'static str, path: &'static str) -> V2Request {
         let (method, path) = (method.into(), path.into());
@@ -244,6 +312,33 @@ mod tests {
         let today = today.encode_to_vec().into();
         assert!(matches!(read(&today), Ok(Data::Request(_))));
         assert!(read(&Bytes::from_static(b"\xff\xff\xff")).is_err());
+    }
+
+    #[test]
+    fn a_store_of_etcd_is_brought_up_to_what_is_applied() {
+        let mut member = Member::new();
+        let normal = EntryType::EntryNormal;
+        member.entry(normal, request("PUT", "/1/saved").to_entry());
+        let saved = member.shared.v2.read().save("{}");
+        member.entry(normal, request("PUT", "/0/version").to_entry());
+        member.entry(normal, request("POST", "/1/q").to_entry());
+        member.entry(normal, request("DELETE", "/1/saved").to_entry());
+        let whole = member.shared.v2.read().save("{}");
+        let later = Entry {
+            index: 99,
+            data: request("PUT", "/1/later").to_entry().into(),
+            ..Entry::default()
+        };
+        let since: Vec<Entry> = member.log[1..].iter().cloned().chain([later]).collect();
+
+        *member.shared.v2.write() = Store::new();
+        let saved = Store::recover(saved.as_bytes()).unwrap();
+        let ops = member.machine.seed_v2(Some(saved), &since);
+        assert!(ops.len() > 3);
+        assert_eq!(member.shared.v2.read().save("{}"), whole);
+        // Once is enough.
+        assert!(member.machine.seed_v2(None, &since).is_empty());
+        assert_eq!(member.shared.v2.read().save("{}"), whole);
     }
 
     /// Bytes that etcd's own encoder makes of a request.

@@ -33,6 +33,8 @@ pub(crate) struct Hub {
     watchers: BTreeMap<String, Vec<Watcher>>,
     paths: HashMap<WatcherId, String>,
     next: u64,
+    /// How many have asked for a watcher.
+    pub(crate) requests: u64,
 }
 
 impl fmt::Debug for Hub {

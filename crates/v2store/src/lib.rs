@@ -36,5 +36,5 @@ pub use hub::{Sink, WatcherId};
 pub use path::{clean, join};
 pub use rows::LoadError;
 pub use save::RecoverError;
-pub use stats::Stats;
+pub use stats::{Counts, Stats};
 pub use store::{Compare, Store, Ttl};

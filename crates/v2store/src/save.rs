@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Action, Event, HISTORY_MAX, NodeView, Stats, Store, text,
+    Action, Event, HISTORY_MAX, NodeView, Stats, Store,
+    history::History,
+    text,
     tree::{Content, KEYS, Node, NodeId, ROOT},
 };
 
@@ -260,6 +262,10 @@ impl Store {
             let event = event.and_then(EventJson::into_event);
             let event = event.ok_or(RecoverError::Corrupt("an event is missing"))?;
             self.add_to_history(event).map_err(RecoverError::Corrupt)?;
+        }
+        if self.history.last() != self.index {
+            // Whoever left changes out of it: a watcher must not miss them without being told.
+            self.history = History::default();
         }
         Ok(())
     }

@@ -49,17 +49,52 @@ impl Stats {
     }
 }
 
+/// Counts by action, for metrics: the action, how often it succeeded and how often it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Reads of this member.
+    pub reads: [(&'static str, u64, u64); 2],
+    /// Writes.
+    pub writes: [(&'static str, u64, u64); 6],
+    /// Nodes that expired.
+    pub expired: u64,
+    /// Requests to watch.
+    pub watch_requests: u64,
+    /// Watchers now.
+    pub watchers: u64,
+}
+
 /// Reads, counted under a shared lock. Members count their own, so they are not stored.
 #[derive(Debug, Default)]
 pub(crate) struct Gets {
     success: AtomicU64,
     fail: AtomicU64,
+    /// Of both, how many were recursive.
+    recursive_success: AtomicU64,
+    recursive_fail: AtomicU64,
 }
 
 impl Gets {
-    pub(crate) fn count(&self, succeeded: bool) {
-        let counter = if succeeded { &self.success } else { &self.fail };
-        counter.fetch_add(1, Relaxed);
+    pub(crate) fn count(&self, succeeded: bool, recursive: bool) {
+        let (all, of_recursive) = match succeeded {
+            true => (&self.success, &self.recursive_success),
+            false => (&self.fail, &self.recursive_fail),
+        };
+        all.fetch_add(1, Relaxed);
+        if recursive {
+            of_recursive.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Reads by action.
+    pub(crate) fn reads(&self) -> [(&'static str, u64, u64); 2] {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        let (success, fail) = (load(&self.recursive_success), load(&self.recursive_fail));
+        let plain = |all: &AtomicU64, recursive: u64| load(all).saturating_sub(recursive);
+        [
+            ("get", plain(&self.success, success), plain(&self.fail, fail)),
+            ("getRecursive", success, fail),
+        ]
     }
 
     pub(crate) fn set(&self, stats: &Stats) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Action, Code, Error, Event, NodeView, Sink, Stats, WatcherId,
+    Action, Code, Counts, Error, Event, NodeView, Sink, Stats, WatcherId,
     history::History,
     hub::Hub,
     path,
@@ -85,6 +85,25 @@ impl Store {
         stats
     }
 
+    /// The counters by action, for metrics.
+    pub fn counts(&self) -> Counts {
+        let s = &self.stats;
+        Counts {
+            reads: self.gets.reads(),
+            writes: [
+                ("set", s.set_success, s.set_fail),
+                ("create", s.create_success, s.create_fail),
+                ("update", s.update_success, s.update_fail),
+                ("delete", s.delete_success, s.delete_fail),
+                ("compareAndSwap", s.compare_and_swap_success, s.compare_and_swap_fail),
+                ("compareAndDelete", s.compare_and_delete_success, s.compare_and_delete_fail),
+            ],
+            expired: s.expire_count,
+            watch_requests: self.hub.requests,
+            watchers: self.hub.len() as u64,
+        }
+    }
+
     /// How many watchers there are.
     pub fn watchers(&self) -> usize {
         self.hub.len()
@@ -99,7 +118,7 @@ impl Store {
     pub fn get(&self, at: &str, recursive: bool, now: i64) -> Answer {
         let at = path::clean(at);
         let found = self.find(&at);
-        self.gets.count(found.is_ok());
+        self.gets.count(found.is_ok(), recursive);
         let id = found?;
         let view = self.tree.view(id, at, now);
         let below = if view.dir { self.tree.below(id, recursive, now) } else { Vec::new() };
@@ -260,6 +279,7 @@ impl Store {
         sink: Box<dyn Sink>,
     ) -> Result<Option<WatcherId>, Error> {
         let at = path::clean(at);
+        self.hub.requests += 1;
         let since = if since == 0 { self.index + 1 } else { since };
         if let Some(event) = self.history.scan(&at, recursive, since, self.index)? {
             sink.send(event);

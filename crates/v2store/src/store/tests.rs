@@ -100,6 +100,11 @@ fn errors_and_their_counts_are_those_of_etcd() {
     assert_eq!((stats.update_success, stats.update_fail), (1, 1));
     assert_eq!((stats.compare_and_swap_success, stats.compare_and_swap_fail), (1, 2));
     assert_eq!((stats.compare_and_delete_success, stats.compare_and_delete_fail), (1, 0));
+    store.get("/1", true, NOW).unwrap();
+    store.get("/1/none", false, NOW).unwrap_err();
+    let counts = store.counts();
+    assert_eq!(counts.reads, [("get", 0, 1), ("getRecursive", 1, 0)]);
+    assert_eq!(counts.writes[0], ("set", 1, 4));
 }
 
 #[test]
@@ -260,7 +265,7 @@ fn broken_rows_are_refused() {
 
 #[test]
 fn json_brings_a_store_back() {
-    let mut store = filled();
+    let store = filled();
     store.get("/1", false, NOW).unwrap();
     let saved = store.save(r#"{"Path":"/0","Children":{}}"#);
     let value: serde_json::Value = serde_json::from_str(&saved).unwrap();
@@ -289,6 +294,39 @@ fn json_brings_a_store_back() {
     }
     let bare = br#"{"Root":{"Children":{"0":{},"1":{"Children":{}}}},"CurrentIndex":7}"#;
     assert_eq!(Store::recover(bare).unwrap().index(), 7);
+}
+
+/// What another member sends is read or refused, and what is read can be stored.
+#[test]
+fn broken_json_ends_in_an_error_or_a_store() {
+    let saved = filled().save("{}").into_bytes();
+    let mut seed = 7_u64;
+    let mut random = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let mut read = 0;
+    for _ in 0..2000 {
+        let mut json = saved.clone();
+        for _ in 0..=random(3) {
+            let at = random(json.len().min(3000));
+            match random(3) {
+                0 => json[at] = b"0129{}[],:\"/\\nu "[random(16)],
+                1 => drop(json.remove(at)),
+                _ => json.insert(at, b'1'),
+            }
+        }
+        let Ok(mut store) = Store::recover(&json) else { continue };
+        read += 1;
+        let mut ops = Vec::new();
+        store.take_ops(&mut ops);
+        let backend = MemBackend::new();
+        backend.commit(&ops).unwrap();
+        assert_same(&Store::load(&*backend.read().unwrap()).unwrap(), &store);
+    }
+    assert!(read > 100, "{read}");
 }
 
 /// No path is too deep for any of the ways through the tree.
