@@ -5,6 +5,7 @@
 //! kernel, which outlives a killed process, does not save it. The disk can also be full, slow to sync,
 //! or fail to.
 
+mod content;
 mod mount;
 mod tree;
 

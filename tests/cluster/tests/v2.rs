@@ -90,6 +90,16 @@ async fn equal_keys(cluster: &Cluster) -> Result<String> {
     }
 }
 
+/// Waits until a key has expired.
+async fn wait_gone(cluster: &Cluster, slot: usize, key: &str) -> Result<()> {
+    let deadline = Instant::now() + READY_LIMIT;
+    while ask(cluster, slot, &format!("GET /v2/keys/{key}"), "").await?.0 != 404 {
+        ensure!(Instant::now() < deadline, "{key} is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 fn follower(cluster: &Cluster, leader: usize) -> Result<usize> {
     cluster.running().into_iter().find(|slot| *slot != leader).context("a follower")
 }
@@ -109,7 +119,7 @@ fn what_a_follower_took_survives_its_death() -> Result<()> {
         cluster.restart(follower).await?;
         let request = "GET /v2/keys/meanwhile?quorum=true";
         ensure!(ask(cluster, follower, request, "").await?.0 == 200, "the entry is applied");
-        while ask(cluster, follower, "GET /v2/keys/soon", "").await?.0 != 404 {}
+        wait_gone(cluster, follower, "soon").await?;
         let before = equal_keys(cluster).await?;
         ensure!(before.contains(r#""key":"/a/19","value":"19""#), "{before}");
         for slot in 0..3 {
@@ -180,7 +190,7 @@ fn keys_are_shared_with_members_of_etcd() -> Result<()> {
             while ask(cluster, slot, request, "value=1").await?.0 == 500 {}
         }
         put(cluster, 1, "soon", "value=x&ttl=1").await?;
-        while ask(cluster, 0, "GET /v2/keys/soon", "").await?.0 != 404 {}
+        wait_gone(cluster, 0, "soon").await?;
         for behind in [1, 0, 2] {
             leave_behind(cluster, behind).await?;
         }

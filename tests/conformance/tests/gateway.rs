@@ -209,7 +209,23 @@ async fn variables_and_profiles() -> Result<()> {
     assert!(variables["file_descriptor_limit"].as_u64() > Some(0), "{variables}");
     assert!(variables["memstats"]["Alloc"].as_u64() > Some(0), "{variables}");
     assert_eq!(variables["raft.status"]["raftState"], json!("StateLeader"));
-    assert_eq!(ask(&member, "GET /debug/pprof/heap", &[], "").await?.status, 501);
+    for path in
+        ["heap", "allocs", "goroutine", "threadcreate", "block", "mutex", "profile?seconds=1"]
+    {
+        let line = format!("GET /debug/pprof/{path}");
+        let head = Exchange::open(&member, &line, &[], Some("")).await?.head().await?;
+        assert_eq!(head.status, 200, "{path}");
+        assert_eq!(head.header("content-type"), Some("application/octet-stream"), "{path}");
+    }
+    let threads = ask(&member, "GET /debug/pprof/goroutine?debug=1", &[], "").await?.body;
+    assert!(threads.starts_with("goroutine profile: total "), "{threads}");
+    assert!(threads.lines().any(|line| line.contains(" apply ")), "{threads}");
+    let index = ask(&member, "GET /debug/pprof/", &[], "").await?;
+    assert!(index.body.contains("<a href='profile'>"), "{}", index.body);
+    let symbols = ask(&member, "GET /debug/pprof/symbol?0x1", &[], "").await?;
+    assert_eq!(symbols.body, "num_symbols: 1\n");
+    let trace = ask(&member, "GET /debug/pprof/trace", &[], "").await?;
+    assert_eq!((trace.status, trace.header("x-go-pprof")), (501, Some("1")));
     let unknown = ask(&member, "GET /debug/pprof/nope", &[], "").await?;
     assert_eq!((unknown.status, unknown.body.as_str()), (404, "Unknown profile\n"));
     let without = Member::under_test(&[]).await;

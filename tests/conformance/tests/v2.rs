@@ -4,7 +4,11 @@
 //! `OXETCD_BIN=/path/to/etcd-3.4 UPDATE=1 cargo test -p conformance --test v2 transcript` writes it;
 //! without `UPDATE` the same compares a real etcd with it.
 
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use conformance::{
@@ -12,6 +16,8 @@ use conformance::{
     plain::{Answer, Exchange, ask},
 };
 
+/// How long something may take that comes by itself.
+const LIMIT: Duration = Duration::from_secs(60);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn transcript(name: &str) -> PathBuf {
@@ -30,8 +36,10 @@ struct Session {
 impl Session {
     /// Waits until all is told to the cluster that a new member tells.
     async fn new(member: Member) -> Result<Session> {
+        let deadline = Instant::now() + LIMIT;
         loop {
             let answer = ask(&member, "GET /v2/keys", &[], "").await?;
+            ensure!(Instant::now() < deadline, "the index never was 3: {answer:?}");
             if answer.header("x-etcd-index") == Some("3") {
                 break;
             }
@@ -76,12 +84,17 @@ impl Session {
                 self.watches.pop_front();
                 return Ok(None);
             }
-            "gone:" => loop {
-                let answer = self.ask(&format!("GET {rest}"), FORM, "").await?;
-                if answer.status == 404 {
-                    break show(&answer, true);
+            "gone:" => {
+                let deadline = Instant::now() + LIMIT;
+                loop {
+                    let answer = self.ask(&format!("GET {rest}"), FORM, "").await?;
+                    ensure!(Instant::now() < deadline, "still there: {answer:?}");
+                    if answer.status == 404 {
+                        break show(&answer, true);
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-            },
+            }
             "json:" => {
                 let mut parts = rest.splitn(3, ' ');
                 let request =

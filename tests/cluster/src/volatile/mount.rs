@@ -20,7 +20,8 @@ use fuser::{
 
 use super::{
     Shared,
-    tree::{Errno as Number, Kind, PAGE, ROOT, Tree},
+    content::PAGE,
+    tree::{Errno as Number, Kind, ROOT, Tree},
 };
 
 /// Nothing is remembered.
