@@ -216,6 +216,11 @@ func authorized(e *env, root *clientv3.Client, as func(string, string) (*clientv
 	if _, err := alice.Put(e.ctx, e.p+"shut/a", "3"); err != nil {
 		return fmt.Errorf("put with a new right: %w", err)
 	}
+	nobody := rpctypes.ErrUserEmpty
+	if e.tls != nil {
+		// The certificate names a user, who has no rights.
+		nobody = rpctypes.ErrPermissionDenied
+	}
 	role, err := root.RoleGet(e.ctx, "reader")
 	if err != nil {
 		return err
@@ -227,7 +232,7 @@ func authorized(e *env, root *clientv3.Client, as func(string, string) (*clientv
 		wantErr("shut", shut, rpctypes.ErrPermissionDenied),
 		wantErr("writing", writing, rpctypes.ErrPermissionDenied),
 		wantErr("in a transaction", inTxn, rpctypes.ErrPermissionDenied),
-		wantErr("anonymous", anonymous, rpctypes.ErrUserEmpty),
+		wantErr("anonymous", anonymous, nobody),
 		wantErr("administration", admin, rpctypes.ErrPermissionDenied),
 		want("watch of what is shut", watched.Canceled, true),
 		want("permissions", len(role.Perm), 2),

@@ -150,7 +150,7 @@ func stm(e *env) error {
 					s.Put(from, fmt.Sprint(a-1))
 					s.Put(to, fmt.Sprint(b+1))
 					return nil
-				}, concurrency.WithAbortContext(e.ctx), concurrency.WithIsolation(concurrency.SerializableSnapshot))
+				}, concurrency.WithAbortContext(e.ctx), concurrency.WithIsolation(concurrency.RepeatableReads))
 				last = errors.Join(last, err)
 			}
 			failures <- last

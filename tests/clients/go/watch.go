@@ -50,7 +50,9 @@ func watch(e *env) error {
 		return err
 	}
 	from := clientv3.WithRev(before.Header.Revision)
-	present := e.c.Watch(e.ctx, e.p, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	// Not from 0: a member that has not applied the put yet would begin before it.
+	next := clientv3.WithRev(before.Header.Revision + 1)
+	present := e.c.Watch(e.ctx, e.p, clientv3.WithPrefix(), next, clientv3.WithCreatedNotify())
 	if created := <-present; !created.Created {
 		return errors.New("the watch was not announced")
 	}
