@@ -24,6 +24,8 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("ctl", "client"),
     ("ctl", "tls"),
     ("ctl", "utl"),
+    ("utl", "client"),
+    ("utl", "tls"),
     ("proxy", "client"),
     ("proxy", "config"),
     ("proxy", "protojson"),

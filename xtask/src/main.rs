@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask ci | tidy | codegen | interop | sim | bench | peers`.
+//! Project tasks: `cargo xtask ci | tidy | codegen | interop | sim | mutants | bench | peers`.
 
 mod bench;
 mod ci;
@@ -7,6 +7,7 @@ mod interop;
 mod layers;
 mod peers;
 mod shell;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ cargo xtask TASK
   interop [PART..]  tests with a real etcd, the real etcdctl and other languages' clients; parts:
                     clients, transcripts, ctl, ctl-v2, server-v2, differential
   sim [OPTION..]    run seeds of the simulator; options: --seeds N, --from SEED, --threads N, --release
+  mutants [--seeds N] [--threads N] [--mutant NAME,..]
+                    look for the first seed that catches each old sin; of all, write docs/mutants.md
   bench [OPTION..]  compare a release build with a real etcd 3.5 and write docs/performance.md from it;
                     options are those of `oxetcd bench compare`
   peers             only fetch what interop needs, and print where it is";
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "codegen" => ci::codegen(args.iter().any(|arg| arg == "--check")),
         "interop" => interop::run(&args[1..]),
-        "sim" => sim(&args[1..]),
+        "sim" => sim::run(&args[1..]),
+        "mutants" => sim::mutants(&args[1..]),
         "bench" => bench::run(&args[1..]),
         "peers" => peers::Peers::fetch().map(|peers| println!("{peers:#?}")),
         _ => {
@@ -46,13 +50,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Runs the simulator; `--release` is for cargo, all else for the simulator.
-fn sim(args: &[String]) -> anyhow::Result<()> {
-    let mut cargo = shell::command("cargo");
-    cargo.args(["run", "--quiet", "-p", "sim"]);
-    cargo.args(args.iter().filter(|arg| *arg == "--release"));
-    cargo.arg("--").args(args.iter().filter(|arg| *arg != "--release"));
-    shell::run(&mut cargo)
 }

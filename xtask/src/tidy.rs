@@ -49,6 +49,7 @@ fn dependencies(findings: &mut Vec<String>) -> Result<()> {
             findings.push(format!("crate {name} stands in no layer of xtask/src/layers.rs"));
             continue;
         };
+        switches(name, package, findings);
         for dependency in package["dependencies"].as_array().context("a list")? {
             let to = dependency["name"].as_str().context("a dependency has a name")?;
             let dev = dependency["kind"] == "dev";
@@ -56,6 +57,19 @@ fn dependencies(findings: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Only the simulator may be built with mutants.
+fn switches(name: &str, package: &Value, findings: &mut Vec<String>) {
+    let of_others = !["sim", "mutants"].contains(&name);
+    let mut asked = of_others && package["features"].to_string().contains("mutants/switch");
+    for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let features = dependency["features"].to_string();
+        asked |= dependency["name"] == "mutants" && features.contains("switch");
+    }
+    if asked {
+        findings.push(format!("{name} may not switch mutants on: the simulator alone does"));
+    }
 }
 
 fn arrow(name: &str, from: usize, to_name: &str, dev: bool, findings: &mut Vec<String>) {

@@ -49,7 +49,7 @@ pub fn run(seed: u64, steps: u64) -> Result<Report, String> {
     for step in 0..steps {
         let told = |what: String| format!("seed {seed}, step {step}: {what}");
         let now_ms = step * 10;
-        let request = request(&mut rng, &model, step + 1, seed % 2 == 0);
+        let request = request(&mut rng, &model, step + 1, seed.is_multiple_of(2));
         let expected = model.apply(&request, now_ms);
         let applied = member.apply(&request, now_ms);
         compare_answers(&expected, &applied).map_err(|what| {

@@ -88,11 +88,12 @@ fn with_mutants(options: &Options) -> Result<bool, String> {
                     let row = sins::hunt(*mutant, options.from, options.seeds);
                     let name = mutant.name();
                     match &row.caught {
-                        Some((seed, _, what)) => {
-                            let told: String = what.lines().next().unwrap_or_default().into();
-                            let told: String = told.chars().take(300).collect();
-                            println!("{name}: {} ({told})", verdict::checker(what));
-                            let _ = seed;
+                        // Of one mutant everything is told.
+                        Some((.., what)) if asked.len() == 1 => println!("{name}: {what}"),
+                        Some((.., what)) => {
+                            let line = what.lines().next().unwrap_or_default();
+                            let line: String = line.chars().take(200).collect();
+                            println!("{name}: {} ({line})", verdict::checker(what));
                         }
                         None => println!("{name}: NOT CAUGHT by {} seeds", options.seeds),
                     }

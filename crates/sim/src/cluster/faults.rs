@@ -173,7 +173,8 @@ impl World {
         // An operator waits for the end of one change before the next.
         let changed = self.members_changed_us;
         let busy = self.is_replacing() || (changed > 0 && self.now_us < changed + CHANGE_US);
-        let voters = self.voters();
+        let mut voters = self.voters();
+        voters.retain(|id| self.slots.get(id).is_some_and(|slot| !slot.gone));
         if busy || voters.len() < 3 || !voters.contains(&victim) {
             return Ok(());
         }
@@ -219,6 +220,7 @@ impl World {
         let ids: Vec<u64> = self.slots.keys().copied().collect();
         if ids.iter().any(|id| self.is_removed(*id, member)) {
             self.slot(member).gone = true;
+            self.members_changed_us = self.now_us;
             return Ok(());
         }
         self.after(2_000_000, Event::Replace { member });
