@@ -59,7 +59,7 @@ impl Config {
             waiting_timeout_ms: 7000,
             max_deferred_reads: 4096,
             max_log_bytes: 256 << 20,
-            catch_up_rate: 16 << 20,
+            catch_up_rate: 12 << 20,
             seed,
         }
     }

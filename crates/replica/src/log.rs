@@ -265,13 +265,14 @@ mod tests {
         // Nothing is committed.
         assert_eq!(read(&log, 1, true), Ok(1000));
         log.pace_mut().observe(1000, false);
-        assert_eq!(read(&log, 1, true), Ok(128));
-        assert_eq!(read(&log, 129, true), refused);
-        assert_eq!(read(&log, 129, false), Ok(872));
+        assert_eq!(read(&log, 1, true), Ok(256));
+        assert_eq!(read(&log, 257, true), refused);
+        assert_eq!(read(&log, 257, false), Ok(744));
         assert_eq!(read(&log, 750, true), Ok(251));
         assert!(!log.pace_mut().fill(0, 1));
-        assert!(log.pace_mut().fill(100, 1));
-        assert_eq!(read(&log, 129, true), Ok(128));
+        assert!(!log.pace_mut().fill(100, 1));
+        assert!(log.pace_mut().fill(200, 1));
+        assert_eq!(read(&log, 257, true), Ok(256));
     }
 
     #[test]

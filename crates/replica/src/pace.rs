@@ -14,8 +14,9 @@ use std::cell::Cell;
 
 /// A follower that misses no more committed bytes is not far behind.
 pub(crate) const NEAR_BYTES: u64 = 256 << 10;
-/// The most bytes of entries in a message that is paced; one entry always fits.
-pub(crate) const MESSAGE_BYTES: u64 = 128 << 10;
+/// The most bytes of entries in a message that is paced; one entry always fits. Each costs its
+/// receiver a sync.
+pub(crate) const MESSAGE_BYTES: u64 = 256 << 10;
 /// What a byte that is appended earns for each follower that waits.
 const EARNED: i64 = 2;
 /// A bucket holds what so many milliseconds fill.

@@ -7,7 +7,7 @@ use super::network::Network;
 use crate::Input;
 
 /// Bytes that a tick of 100 ms fills at the rate of a default configuration.
-const TICK_BYTES: u64 = (16 << 20) / 10;
+const TICK_BYTES: u64 = (12 << 20) / 10;
 /// Bytes of a payload.
 const SIZE: usize = 32 << 10;
 
