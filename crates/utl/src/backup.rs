@@ -15,7 +15,7 @@ use std::{
 
 use api::{
     ids::{RaftIndex, Term},
-    raftpb::{ConfState, Entry, EntryType, HardState, Snapshot},
+    raftpb::{Entry, EntryType, HardState, Snapshot},
     walpb,
 };
 use bbolt::{Db, Source};
@@ -108,7 +108,7 @@ fn newest_snapshot(dir: &Path) -> Result<Option<Snapshot>, Failure> {
 /// The log's record of a snapshot.
 fn record(snapshot: &Snapshot) -> walpb::Snapshot {
     let metadata = snapshot.metadata.clone().unwrap_or_default();
-    let conf_state = Some(metadata.conf_state.unwrap_or_else(ConfState::default));
+    let conf_state = Some(metadata.conf_state.unwrap_or_default());
     walpb::Snapshot { index: metadata.index, term: metadata.term, conf_state }
 }
 

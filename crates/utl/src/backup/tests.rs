@@ -4,7 +4,7 @@ use std::path::Path;
 
 use api::{
     etcdserverpb::{InternalRaftRequest, RequestHeader},
-    raftpb::{ConfChange, SnapshotMetadata},
+    raftpb::{ConfChange, ConfState, SnapshotMetadata},
 };
 use bytes::Bytes;
 
