@@ -1,6 +1,6 @@
 //! Conf changes: checked against the members as they are now, then carried out or refused.
 
-use api::{ids::MemberId, raftpb::ConfChange};
+use api::{error::Error, ids::MemberId, raftpb::ConfChange};
 use membership::{Change, Invalid, Member};
 use prost::Message;
 
@@ -31,6 +31,11 @@ pub(crate) fn conf_change(
             (id, Ok(Response::Members(members)))
         }
         Err(Invalid::Refused(error)) => {
+            if error == Error::MemberExist {
+                // In a database of etcd the members may be ahead of everything else. (Nobody
+                // proposes an id twice: it is made of the time.)
+                v2::member_added(shared, MemberId(change.node_id), traces);
+            }
             traces.effects.push(Effect::ConfChange(ConfChange { node_id: 0, ..change }));
             (id, Err(error.into()))
         }

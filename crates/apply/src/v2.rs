@@ -206,16 +206,28 @@ fn run(
 
 /// Counts a change of the members.
 pub(crate) fn conf_changed(shared: &Shared, change: &Change, traces: &mut Traces) {
-    let member = |id: MemberId| format!("/0/members/{id}/raftAttributes");
     let mut store = shared.v2.write();
     match change {
-        Change::Add(new) => store.outside(Action::Create, &member(new.id)),
-        Change::Update { id, .. } | Change::Promote(id) => {
-            store.outside(Action::Update, &member(*id));
-        }
+        Change::Add(new) => added(&mut store, new.id),
+        Change::Update { id, .. } | Change::Promote(id) => updated(&mut store, *id),
         Change::Remove(id) => removed(&mut store, *id),
     }
     store.take_ops(&mut traces.ops);
+}
+
+/// Counts a member that the other records have already.
+pub(crate) fn member_added(shared: &Shared, id: MemberId, traces: &mut Traces) {
+    let mut store = shared.v2.write();
+    added(&mut store, id);
+    store.take_ops(&mut traces.ops);
+}
+
+fn added(store: &mut Store, id: MemberId) {
+    store.outside(Action::Create, &format!("/0/members/{id}/raftAttributes"));
+}
+
+fn updated(store: &mut Store, id: MemberId) {
+    store.outside(Action::Update, &format!("/0/members/{id}/raftAttributes"));
 }
 
 fn removed(store: &mut Store, id: MemberId) {
@@ -259,11 +271,9 @@ fn replay(store: &mut Store, entry: &Entry) {
         let id = MemberId(change.node_id);
         return match change.r#type() {
             ConfChangeType::ConfChangeAddNode | ConfChangeType::ConfChangeAddLearnerNode => {
-                store.outside(Action::Create, &format!("/0/members/{id}/raftAttributes"));
+                added(store, id);
             }
-            ConfChangeType::ConfChangeUpdateNode => {
-                store.outside(Action::Update, &format!("/0/members/{id}/raftAttributes"));
-            }
+            ConfChangeType::ConfChangeUpdateNode => updated(store, id),
             ConfChangeType::ConfChangeRemoveNode => removed(store, id),
         };
     }
