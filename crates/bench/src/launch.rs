@@ -57,6 +57,13 @@ impl Program {
 }
 
 impl Program {
+    /// The same with room for stores beyond the default quota.
+    pub(crate) fn with_room(&self) -> Self {
+        let mut args = vec!["--quota-backend-bytes=8589934592".to_owned()];
+        args.extend(self.args.iter().cloned());
+        Self { args, ..self.clone() }
+    }
+
     /// The first line of what it says its version is.
     pub(crate) fn version(&self) -> String {
         let said = Command::new(&self.path).arg0("etcd").arg("--version").output();

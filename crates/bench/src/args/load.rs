@@ -56,9 +56,18 @@ pub(crate) struct LoadArgs {
     /// What goes on beside the load, which is then measured twice: without it and with it.
     #[arg(long, value_enum)]
     pub(crate) beside: Option<Beside>,
-    /// Keys listed, and revisions compacted, by --beside.
+    /// Keys listed, revisions compacted, leases expired, events caught up on, by --beside.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) beside_keys: u64,
+    /// Bytes of the values that are put for --beside.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) beside_val_size: usize,
+    /// Watchers of --beside catch-up.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) beside_watchers: u64,
+    /// Seconds that the leases of --beside leases live, from their grant on.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) beside_ttl: i64,
 }
 
 /// TLS and authentication.
@@ -92,6 +101,10 @@ pub(crate) enum Beside {
     Snapshot,
     /// A defragmentation is asked for.
     Defrag,
+    /// --beside-watchers watchers begin in the past and catch up, again and again.
+    CatchUp,
+    /// --beside-keys leases, granted before, expire.
+    Leases,
 }
 
 impl LoadArgs {

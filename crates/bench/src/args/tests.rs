@@ -1,7 +1,7 @@
 //! The command line is read as documented.
 
 use super::*;
-use crate::args::load::Consistency;
+use crate::args::load::{Beside, Consistency};
 use crate::load::pace::Limit;
 
 fn parse(line: &str) -> Cli {
@@ -110,6 +110,21 @@ fn nonsense_is_refused() {
     ] {
         let words = std::iter::once("bench").chain(line.split(' '));
         assert!(Cli::try_parse_from(words).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn what_goes_on_beside() {
+    let kinds = [
+        ("lists", Beside::Lists),
+        ("compaction", Beside::Compaction),
+        ("snapshot", Beside::Snapshot),
+        ("defrag", Beside::Defrag),
+        ("catch-up", Beside::CatchUp),
+        ("leases", Beside::Leases),
+    ];
+    for (name, kind) in kinds {
+        assert_eq!(verb(&format!("put --beside {name}")).load().beside, Some(kind));
     }
 }
 

@@ -176,6 +176,8 @@ async fn load(
     program: &Program,
     members: usize,
 ) -> Result<Report> {
+    let roomy = program.with_room();
+    let program = if verb.load().beside.is_some() { &roomy } else { program };
     let ports = (0..members).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;
     let mut servers = Vec::new();
     for index in 0..members {

@@ -90,6 +90,24 @@ const LOADS: &[(&str, &str)] = &[
          --beside-keys 500000",
     ),
     (
+        "put-while-catch-up",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside catch-up",
+    ),
+    (
+        "put-while-leases",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --beside leases",
+    ),
+    (
+        "put-while-leases-1m",
+        "put --clients 100 --connections 10 --val-size 256 --rate 1000 --duration 70s \
+         --beside leases --beside-keys 1000000 --beside-ttl 60",
+    ),
+    (
+        "put-5000-while-snapshot-1g",
+        "put --clients 100 --connections 10 --val-size 256 --rate 5000 --beside snapshot \
+         --beside-keys 1000000 --beside-val-size 1024",
+    ),
+    (
         "txn-k8s",
         "txn-k8s --key-prefix /registry/pods/default/ --key-size 48 --key-space-size 10000 \
          --val-size 1024 --clients 100 --connections 10",

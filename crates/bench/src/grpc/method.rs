@@ -27,11 +27,13 @@ pub(crate) enum Method {
     LeaseGrant,
     /// `Lease.LeaseKeepAlive`, a stream both ways.
     LeaseKeepAlive,
+    /// `Lease.LeaseTimeToLive`
+    LeaseTimeToLive,
 }
 
 impl Method {
     /// All methods, in the order of their discriminants.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Put,
         Self::Range,
         Self::RangeStream,
@@ -43,6 +45,7 @@ impl Method {
         Self::Watch,
         Self::LeaseGrant,
         Self::LeaseKeepAlive,
+        Self::LeaseTimeToLive,
     ];
 
     /// The `:path` of the method.
@@ -59,6 +62,7 @@ impl Method {
             Self::Watch => "/etcdserverpb.Watch/Watch",
             Self::LeaseGrant => "/etcdserverpb.Lease/LeaseGrant",
             Self::LeaseKeepAlive => "/etcdserverpb.Lease/LeaseKeepAlive",
+            Self::LeaseTimeToLive => "/etcdserverpb.Lease/LeaseTimeToLive",
         }
     }
 }

@@ -220,6 +220,7 @@ impl Recorder {
             latency: self.latencies.summary(),
             series: self.series.iter().map(|(k, v)| ((*k).to_owned(), v.summary())).collect(),
             counters: self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
+            ratios: BTreeMap::new(),
             errors: errors.collect(),
             seconds_of: self.seconds.iter().copied().chain(self.present_second()).collect(),
         }
@@ -256,6 +257,9 @@ pub(crate) struct Outcome {
     pub(crate) series: BTreeMap<String, Summary>,
     /// Counts of what happened beside.
     pub(crate) counters: BTreeMap<String, u64>,
+    /// Figures set in relation to each other.
+    #[serde(default)]
+    pub(crate) ratios: BTreeMap<String, f64>,
     /// Operations that failed, by kind.
     pub(crate) errors: Vec<ErrorCount>,
     /// The seconds in which an operation ended.

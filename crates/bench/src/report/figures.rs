@@ -69,12 +69,19 @@ impl Figures {
             figures.push(&format!("{name} p50, us"), summary.p50_us, Better::Lower);
             figures.push(&format!("{name} p99, us"), summary.p99_us, Better::Lower);
         }
+        for (name, ratio) in &outcome.ratios {
+            figures.push(name, *ratio, Better::Lower);
+        }
+        for (name, count) in outcome.counters.iter().filter(|(name, _)| name.starts_with("beside")) {
+            figures.push(name, *count as f64, Better::Neither);
+        }
         let known = [
             ("server CPU, ms/1000 ops", costs.server_cpu_ms_per_1000_ops, Better::Lower),
             ("server cores", costs.server_cores, Better::Neither),
             ("generator CPU, ms/1000 ops", costs.client_cpu_ms_per_1000_ops, Better::Neither),
             ("other cores (noise)", costs.other_cores, Better::Neither),
             ("written, B/op", costs.write_bytes_per_op, Better::Lower),
+            ("on the disk by all, B/op", costs.disk_bytes_per_op, Better::Lower),
             ("writes per fdatasync", costs.ops_per_wal_sync, Better::Neither),
             ("log sync, ms", costs.wal_sync_ms, Better::Neither),
         ];

@@ -48,6 +48,9 @@ fn outcome_lines(out: &mut String, outcome: &Outcome) {
     for (name, count) in &outcome.counters {
         let _ = writeln!(out, "  {name:<12} {count}");
     }
+    for (name, ratio) in &outcome.ratios {
+        let _ = writeln!(out, "  {name} {ratio:.2}");
+    }
     if outcome.errors.is_empty() {
         out.push_str("  errors       none\n");
     }
@@ -72,6 +75,9 @@ fn cost_lines(out: &mut String, costs: &Costs) {
     }
     if let Some(bytes) = costs.write_bytes_per_op {
         server.push(format!("written {bytes:.0} B/op"));
+    }
+    if let Some(bytes) = costs.disk_bytes_per_op {
+        server.push(format!("on its disk by all {bytes:.0} B/op"));
     }
     if let Some(memory) = &costs.memory {
         server.push(memory_text(memory));

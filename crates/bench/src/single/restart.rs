@@ -45,6 +45,7 @@ pub(crate) async fn measure(
     host: &HostArgs,
     fill: &FillArgs,
 ) -> Result<Figures> {
+    let program = &program.with_room();
     let home = Home::create(host)?;
     let ports = Ports::free()?;
     let mut server = Server::start(program, &home, ports)?;

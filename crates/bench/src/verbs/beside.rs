@@ -1,11 +1,13 @@
 //! What goes on beside a load, to see what it does to the load: lists, a compaction, a snapshot, a
-//! defragmentation.
+//! defragmentation, watchers that catch up, leases that expire.
 //!
 //! It has a thread and connections of its own, so that it costs the load nothing but the server's
 //! attention, as far as there are cores.
 
+mod catch_up;
+
 use crate::{
-    args::load::Beside,
+    args::load::{Beside, LoadArgs},
     grpc::{
         channel::{Channel, Keep},
         frame,
@@ -18,11 +20,12 @@ use crate::{
         unary::UnaryLoad,
     },
     runtime,
-    verbs::{Filling, range::bounds, txn},
+    verbs::{Filling, lease::Numbered, range::bounds, txn},
 };
 use anyhow::{Context as _, Result, bail};
 use api::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, RangeRequest, RangeResponse, SnapshotRequest,
+    CompactionRequest, DefragmentRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    RangeRequest, RangeResponse, SnapshotRequest,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -32,14 +35,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What the keys begin with that are there for this alone.
 const PREFIX: &str = "beside/";
-/// Bytes of such a key, and of its value.
+/// Bytes of such a key.
 const KEY_BYTES: usize = 20;
-const VALUE_BYTES: usize = 256;
 /// Keys put in one transaction while filling.
 const FILL_OPS: u64 = 100;
 /// Connections that fill.
@@ -50,58 +52,98 @@ const FILL_CLIENTS: usize = 16;
 const FILL_STALL: Duration = Duration::from_secs(30);
 /// Clients that list.
 const LISTERS: usize = 10;
+/// Clients that grant leases.
+const GRANT_CLIENTS: usize = 256;
+/// Revisions of each key whose revisions are compacted, or caught up on.
+const REVISIONS: u64 = 10;
+/// Time between two looks at a lease.
+const LEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Something that is ready to be done beside a load.
 pub(crate) struct Disturbance {
     kind: Beside,
     space: KeySpace,
     targets: Vec<Target>,
+    /// The first revision of its keys.
+    from: i64,
+    watchers: u64,
+    leases: u64,
+    ttl: i64,
+}
+
+/// What was done beside a load.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    /// How often, or of how many.
+    pub(crate) count: u64,
+    /// In what time.
+    pub(crate) took: Duration,
 }
 
 /// It is being done.
 pub(crate) struct Disturbing {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<u64>>,
+    thread: JoinHandle<Result<Done>>,
 }
 
 impl Disturbance {
-    /// Puts the keys it needs: `keys` of them, or for a compaction so many revisions of a tenth as
-    /// many keys.
-    pub(crate) async fn prepare(kind: Beside, keys: u64, targets: &[Target]) -> Result<Self> {
-        let rounds = if kind == Beside::Compaction { 10 } else { 1 };
-        let space = KeySpace::new(PREFIX, KEY_BYTES, keys.div_ceil(rounds).max(FILL_OPS))?;
+    /// Puts the keys it needs: as many as are asked for, or so many revisions of fewer keys.
+    pub(crate) async fn prepare(kind: Beside, args: &LoadArgs, targets: &[Target]) -> Result<Self> {
+        let rounds = match kind {
+            Beside::Compaction | Beside::CatchUp => REVISIONS,
+            _ => 1,
+        };
+        let keys = args.beside_keys.div_ceil(rounds).max(FILL_OPS);
+        let space = KeySpace::new(PREFIX, KEY_BYTES, keys)?;
+        let from = revision(targets, &space).await? + 1;
+        let rounds = if kind == Beside::Leases { 0 } else { rounds };
         for round in 0..rounds {
-            let values = Values::new(VALUE_BYTES, round);
+            let values = Values::new(args.beside_val_size, round);
             let puts = txn::Puts::filling(space.clone(), values, FILL_OPS);
             let filling = Filling { targets, connections: FILL_CONNECTIONS, stall: FILL_STALL };
             let count = space.len().div_ceil(FILL_OPS);
             filling.run(UnaryLoad::new(puts, FILL_CLIENTS), count).await?;
         }
-        Ok(Self { kind, space, targets: targets.to_vec() })
+        let (watchers, leases, ttl) = (args.beside_watchers, args.beside_keys, args.beside_ttl);
+        Ok(Self { kind, space, targets: targets.to_vec(), from, watchers, leases, ttl })
+    }
+
+    /// Does what must not be done long before it begins: grants leases.
+    pub(crate) async fn arm(&self) -> Result<()> {
+        if self.kind != Beside::Leases {
+            return Ok(());
+        }
+        let targets = &self.targets;
+        let filling = Filling { targets, connections: FILL_CONNECTIONS, stall: FILL_STALL };
+        filling.run(UnaryLoad::new(Numbered::new(self.ttl), GRANT_CLIENTS), self.leases).await
     }
 
     /// Begins.
     pub(crate) fn begin(self) -> Result<Disturbing> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
-        let work = move || runtime::block_on(self.run(&seen)).and_then(|done| done);
+        let work = move || {
+            let begun = Instant::now();
+            let count = runtime::block_on(self.run(&seen)).and_then(|done| done)?;
+            Ok(Done { count, took: begun.elapsed() })
+        };
         let thread = std::thread::Builder::new().name("beside".to_owned());
         Ok(Disturbing { stop, thread: thread.spawn(work).context("start a thread")? })
     }
 
-    /// Does it until told to stop; how often it was done.
+    /// Does it until it is done, or told to stop; how often it was done.
     async fn run(self, stop: &AtomicBool) -> Result<u64> {
         let target = self.targets.first().context("a server")?;
         let mut done = 0;
         match self.kind {
             Beside::Lists => return self.list(stop).await,
+            Beside::CatchUp => {
+                return catch_up::run(target, &self.space, self.from, self.watchers, stop).await;
+            }
+            Beside::Leases => return self.await_expiry(stop).await,
             Beside::Compaction => {
+                let revision = revision(&self.targets, &self.space).await?;
                 let mut channel = Channel::connect(target).await?;
-                let key = self.space.key(0);
-                let range = RangeRequest { key, ..RangeRequest::default() };
-                let answer = call(&mut channel, Method::Range, &range, Keep::Message).await?;
-                let header = RangeResponse::decode(answer).context("read an answer")?.header;
-                let revision = header.context("an answer has a header")?.revision;
                 let compaction = CompactionRequest { revision, physical: true };
                 call(&mut channel, Method::Compact, &compaction, Keep::Nothing).await?;
                 done += 1;
@@ -122,6 +164,27 @@ impl Disturbance {
             }
         }
         Ok(done)
+    }
+
+    /// Looks at each lease in turn until it is gone; how many are.
+    async fn await_expiry(&self, stop: &AtomicBool) -> Result<u64> {
+        let mut channel = Channel::connect(self.targets.first().context("a server")?).await?;
+        // The last ones granted go last, though not in the order of their numbers.
+        let looked_at = [self.leases / 2, self.leases].into_iter().filter(|id| *id > 0);
+        let mut gone = 0;
+        for id in looked_at {
+            let request = LeaseTimeToLiveRequest { id: id as i64, keys: false };
+            while !stop.load(Ordering::Relaxed) {
+                let answer =
+                    call(&mut channel, Method::LeaseTimeToLive, &request, Keep::Message).await?;
+                if LeaseTimeToLiveResponse::decode(answer).context("read an answer")?.ttl < 0 {
+                    gone = id;
+                    break;
+                }
+                tokio::time::sleep(LEASE_INTERVAL).await;
+            }
+        }
+        Ok(gone)
     }
 
     async fn list(&self, stop: &AtomicBool) -> Result<u64> {
@@ -155,14 +218,23 @@ impl Disturbance {
 }
 
 impl Disturbing {
-    /// Ends it; how often it was done.
-    pub(crate) fn end(self) -> Result<u64> {
+    /// Ends it; what was done.
+    pub(crate) fn end(self) -> Result<Done> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// The revision of the store now.
+async fn revision(targets: &[Target], space: &KeySpace) -> Result<i64> {
+    let mut channel = Channel::connect(targets.first().context("a server")?).await?;
+    let range = RangeRequest { key: space.key(0), ..RangeRequest::default() };
+    let answer = call(&mut channel, Method::Range, &range, Keep::Message).await?;
+    let header = RangeResponse::decode(answer).context("read an answer")?.header;
+    Ok(header.context("an answer has a header")?.revision)
 }
 
 /// One call of `method`.

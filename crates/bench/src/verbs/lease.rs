@@ -44,6 +44,28 @@ impl Requests for Grants {
     }
 }
 
+/// Grants of leases with the ids 1, 2, ...
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    ttl: i64,
+    last: i64,
+}
+
+impl Numbered {
+    /// Leases that live for `ttl` seconds.
+    pub(crate) fn new(ttl: i64) -> Self {
+        Self { ttl, last: 0 }
+    }
+}
+
+impl Requests for Numbered {
+    fn next(&mut self, message: &mut BytesMut) -> Call {
+        self.last += 1;
+        frame::encode(&LeaseGrantRequest { ttl: self.ttl, id: self.last }, message);
+        Call { method: Method::LeaseGrant, ticket: 0 }
+    }
+}
+
 /// Clients that renew a lease each, over and over.
 #[derive(Debug)]
 pub(crate) struct KeepAliveLoad {

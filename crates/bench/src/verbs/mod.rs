@@ -22,6 +22,7 @@ use crate::{
     load::{
         fleet::Fleet,
         pace::{Limit, Pacer},
+        record::ratio,
         run::{Load, Run, drive},
         unary::UnaryLoad,
     },
@@ -94,7 +95,7 @@ async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Rep
     }
     let disturbance = match args.beside {
         None => None,
-        Some(kind) => Some(beside::Disturbance::prepare(kind, args.beside_keys, &targets).await?),
+        Some(kind) => Some(beside::Disturbance::prepare(kind, args, &targets).await?),
     };
     let quiet = match &disturbance {
         None => None,
@@ -105,6 +106,9 @@ async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Rep
             Some(latency)
         }
     };
+    if let Some(disturbance) = &disturbance {
+        disturbance.arm().await.context("what goes on beside the load")?;
+    }
     let first = args.endpoints.first().filter(|first| !first.tls);
     let probe = Probe {
         pids: args.server_pid.clone(),
@@ -119,11 +123,14 @@ async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Rep
     let after = probe.after().await;
     let mut outcome = run.recorder.borrow().outcome();
     if let Some(quiet) = quiet {
+        let slower = ratio(outcome.latency.p99_us, quiet.p99_us);
+        outcome.ratios.insert("p99 / quiet p99".to_owned(), slower);
         outcome.series.insert("quiet".to_owned(), quiet);
     }
     if let Some(disturbing) = disturbing {
         let done = disturbing.end().context("what goes on beside the load")?;
-        outcome.counters.insert("beside".to_owned(), done);
+        outcome.counters.insert("beside".to_owned(), done.count);
+        outcome.counters.insert("beside, ms".to_owned(), done.took.as_millis() as u64);
     }
     let costs = costs(&before, &after, outcome.ops, elapsed, probe.memory());
     Ok(Report {
