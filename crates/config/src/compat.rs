@@ -17,8 +17,6 @@ pub(crate) enum Status {
     Harmless(&'static str),
     /// Any value but the default is refused; the function that it asks for.
     Refused(&'static str),
-    /// What works, and what function a value asks for beyond that.
-    Partly(&'static str, fn(&Config) -> Option<String>),
 }
 
 impl Config {
@@ -31,7 +29,6 @@ impl Config {
 fn asks(flag: &Flag, config: &Config) -> Option<String> {
     let what = match flag.status {
         Status::Built(_) | Status::Harmless(_) => return None,
-        Status::Partly(_, asked) => asked(config)?,
         Status::Refused(what) => {
             let asked = flag.shown(&mut config.clone());
             if asked == flag.shown(&mut Config::default()) {
@@ -47,14 +44,8 @@ fn refusal(flag: &str, what: &str) -> String {
     format!("--{flag} asks for {what}, which is not built yet")
 }
 
-/// The journal as an output of the log.
-pub(crate) fn journal_asked(config: &Config) -> Option<String> {
-    let journal = config.log.outputs.iter().any(|output| output == crate::log::JOURNAL);
-    journal.then(|| "the systemd journal".to_string())
-}
-
-/// The rows of the compatibility page: flag, status word, note. A status is `built`, `harmless`,
-/// `partly` or `refused`.
+/// The rows of the compatibility page: flag, status word, note. A status is `built`, `harmless`
+/// or `refused`.
 pub fn compat_rows() -> Vec<(&'static str, &'static str, String)> {
     flags::all().map(row).collect()
 }
@@ -64,7 +55,6 @@ fn row(flag: &Flag) -> (&'static str, &'static str, String) {
         Status::Built(note) => ("built", note.to_string()),
         Status::Harmless(note) => ("harmless", note.to_string()),
         Status::Refused(what) => ("refused", format!("asks for {what}")),
-        Status::Partly(note, _) => ("partly", note.to_string()),
     };
     match flag.kind {
         Kind::OlderName(modern) => note = format!("older name of `{modern}`; {note}"),
@@ -81,7 +71,6 @@ pub fn compat_page() -> String {
          Every flag of etcd 3.7.1, and the older names that are still accepted. This page is made\n\
          from the table in `crates/config/src/flags`; `UPDATE=1 cargo test -p config` rewrites it.\n\n\
          - **built**: works as in etcd.\n\
-         - **partly**: what the note says works; anything else stops the start with an error.\n\
          - **harmless**: accepted without an effect; the note says why nothing is lost.\n\
          - **refused**: any value but the default stops the start with an error.\n\n\
          The environment (`ETCD_*`) and the configuration file follow the same table.\n",
@@ -124,6 +113,8 @@ mod tests {
             "--listen-client-urls=http://127.0.0.1:1",
             "--listen-metrics-urls=http://127.0.0.1:2",
             "--cors=*",
+            "--enable-log-rotation",
+            "--log-outputs=systemd/journal",
             "--auth-token=jwt,sign-method=RS256",
             "--bcrypt-cost=4",
             "--auto-compaction-retention=0h",
@@ -150,14 +141,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        let cases = [
-            ("--enable-log-rotation", "--enable-log-rotation asks for log rotation"),
-            ("--log-outputs=systemd/journal", "--log-outputs asks for the systemd journal"),
-            ("--memory-mlock", "--memory-mlock asks for locked memory"),
-        ];
-        for (arg, text) in cases {
-            assert_eq!(asked(&[arg]), [format!("{text}, which is not built yet")]);
-        }
+        let text = "--memory-mlock asks for locked memory, which is not built yet";
+        assert_eq!(asked(&["--memory-mlock"]), [text]);
     }
 
     #[test]
@@ -165,7 +150,7 @@ mod tests {
         let rows = compat_rows();
         assert_eq!(rows.len(), flags::all().count());
         for (flag, status, note) in rows {
-            assert!(["built", "harmless", "partly", "refused"].contains(&status));
+            assert!(["built", "harmless", "refused"].contains(&status));
             assert!(status == "built" || !note.is_empty(), "{flag} needs a note");
         }
     }

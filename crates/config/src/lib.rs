@@ -33,6 +33,7 @@ pub use duration::GoDuration;
 pub use gates::{FeatureGates, GATES, Gate, Stage};
 pub use help::{GIT_SHA, go_arch, go_os};
 pub use host::default_host;
+pub use log::os_error;
 pub use parse::{Exit, Parsed, parse, start};
 pub use settings::{
     Config, DEFAULT_NAME, DEFAULT_QUOTA_BYTES, DiscoveryConfig, LogConfig,

@@ -10,8 +10,11 @@
 //! Of equal lines, the first hundred of a second are written and then every hundredth.
 
 mod encode;
+mod journal;
 mod layer;
 mod output;
+mod rotate;
+pub(crate) mod rotate_options;
 mod sample;
 mod timestamp;
 
@@ -163,7 +166,11 @@ impl Logger {
             format!("unrecognized level: {}", crate::goconv::Quoted(&config.level))
         })?;
         let format = Format::parse(&config.format)?;
-        let outputs = Outputs::open(&config.outputs)?;
+        let rotation = match config.rotation {
+            true => Some(rotate_options::Options::parse(&config.rotation_json)?),
+            false => None,
+        };
+        let outputs = Outputs::open(&config.outputs, rotation.as_ref())?;
         Ok(Logger(Arc::new(Core { lowest, format, outputs, sampler: Sampler::new() })))
     }
 
@@ -220,7 +227,8 @@ impl Core {
         if !self.sampler.admits(severity, message, now) {
             return;
         }
-        self.outputs.write(&line.finish(severity, now, logger, caller, message));
+        let file = caller.map(|(file, _)| file);
+        self.outputs.write(severity, file, &line.finish(severity, now, logger, caller, message));
     }
 }
 
@@ -242,7 +250,7 @@ macro_rules! fatal {
 }
 
 /// An error of the operating system in Go's words: lower case, without the number.
-pub(crate) fn os_error(error: &std::io::Error) -> String {
+pub fn os_error(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

@@ -16,7 +16,7 @@ pub const MAX_SUGGESTED_QUOTA_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// The name of a member that was given none.
 pub const DEFAULT_NAME: &str = "default";
 
-const DEFAULT_ROTATION: &str = "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \
+pub(crate) const DEFAULT_ROTATION: &str = "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \
                                 \"localtime\": false, \"compress\": false}";
 
 pub(crate) const DEFAULT_PEER_URL: &str = "http://localhost:2380";

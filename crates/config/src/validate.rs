@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::bootstrap::quoted_list;
 use crate::goconv::Quoted;
+use crate::log::rotate_options::Options;
 use crate::log::{JOURNAL, Notice, Severity};
 use crate::settings::{Config, DEFAULT_NAME, LogConfig};
 use crate::url::Url;
@@ -72,6 +73,7 @@ pub(crate) fn check_log(log: &LogConfig) -> Result<(), LogError> {
                         defined";
             return invalid(text.to_string());
         }
+        Options::parse(&log.rotation_json).map_err(LogError::Invalid)?;
     }
     if several && log.outputs.iter().any(|output| output == JOURNAL) {
         let outputs = quoted_list(&log.outputs);

@@ -32,10 +32,10 @@ fn an_unknown_flag_ends_with_2() {
 fn what_is_not_built_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("d");
-    let output = oxetcd(&["--data-dir", data.to_str().unwrap(), "--enable-distributed-tracing"]);
+    let output = oxetcd(&["--data-dir", data.to_str().unwrap(), "--memory-mlock"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("distributed-tracing") && stderr.contains("not built"), "{stderr}");
+    assert!(stderr.contains("memory-mlock") && stderr.contains("not built"), "{stderr}");
     assert!(!data.exists(), "a refused start leaves nothing behind");
 }
 

@@ -1,7 +1,7 @@
 //! Flags of metrics, the log and traces.
 
 use super::{Flag, Group, Kind, rows};
-use crate::compat::{Status, journal_asked};
+use crate::compat::Status;
 
 pub(super) const MONITORING: &[Flag] = rows! { Group::Monitoring;
     "enable-pprof", Kind::Bool(|c| &mut c.enable_pprof), Status::Built("processor time by function, memory by part of the process, threads for goroutines; no execution trace"),
@@ -18,16 +18,16 @@ pub(super) const LOGGING: &[Flag] = rows! { Group::Logging;
     "logger", Kind::Text(|c| &mut c.log.logger), Status::Built(""),
     "Kind of log: zap, the only one there is.";
     "log-outputs", Kind::UniqueWords(|c| &mut c.log.outputs),
-    Status::Partly("default, stderr, stdout, files", journal_asked),
-    "Where the log goes, separated by commas: default, stderr, stdout or files.";
+    Status::Built(""),
+    "Where the log goes, separated by commas: default, stderr, stdout, systemd/journal or files.";
     "log-level", Kind::Text(|c| &mut c.log.level), Status::Built(""),
     "Lowest level that is logged: debug, info, warn, error, panic or fatal.";
     "log-format", Kind::Text(|c| &mut c.log.format), Status::Built(""),
     "Form of a log line: json or console.";
-    "enable-log-rotation", Kind::Bool(|c| &mut c.log.rotation), Status::Refused("log rotation"),
+    "enable-log-rotation", Kind::Bool(|c| &mut c.log.rotation), Status::Built(""),
     "Rotate the log's file.";
     "log-rotation-config-json", Kind::Text(|c| &mut c.log.rotation_json),
-    Status::Harmless("without rotation its options mean nothing"),
+    Status::Built(""),
     "Options of rotation as JSON: maxsize (MB), maxage (days), maxbackups, localtime, compress.";
     "warning-unary-request-duration",
     Kind::Duration(|c| &mut c.warning_unary_request_duration),

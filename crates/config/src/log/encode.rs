@@ -173,7 +173,7 @@ impl Line {
 }
 
 /// The last folder and the file; the crate's name where the folder is only `src`.
-fn short_file(path: &str) -> String {
+pub(crate) fn short_file(path: &str) -> String {
     let mut parts = path.rsplit(['/', '\\']);
     let file = parts.next().unwrap_or_default();
     match parts.find(|part| *part != "src") {

@@ -10,6 +10,17 @@ pub(crate) fn write_timestamp(out: &mut String, now: SystemTime) {
     write_at_offset(out, seconds, since.subsec_micros(), local_offset(seconds));
 }
 
+/// A time as it stands in the names of old log files: `2006-01-02T15-04-05.000`, in UTC or local.
+pub(crate) fn for_file_name(now: SystemTime, local: bool) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    let offset = if local { local_offset(seconds) } else { 0 };
+    let mut text = String::new();
+    write_at_offset(&mut text, seconds, since.subsec_micros(), offset);
+    text.truncate("2006-01-02T15:04:05.000".len());
+    text.replace(':', "-")
+}
+
 fn write_at_offset(out: &mut String, unix_seconds: i64, micros: u32, offset_seconds: i64) {
     let local = unix_seconds.saturating_add(offset_seconds);
     let (days, second) = (local.div_euclid(86_400), local.rem_euclid(86_400));
