@@ -102,7 +102,7 @@ where
 }
 
 /// Undoes URL escapes; of a query, `+` is a blank.
-pub(super) fn unescape(text: &[u8], is_query: bool) -> Result<Vec<u8>, String> {
+pub(in crate::http) fn unescape(text: &[u8], is_query: bool) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut left = text;
     while let Some((&byte, rest)) = left.split_first() {

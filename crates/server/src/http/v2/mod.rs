@@ -21,6 +21,7 @@ use v2store::text;
 
 use super::plain::{go_error, reply};
 use crate::handle::Handle;
+pub(super) use form::unescape;
 use requester::Requester;
 
 const KEYS: &str = "/v2/keys";
@@ -43,7 +44,7 @@ impl V2 {
 
     /// Answers a request whose path begins with `/v2/`.
     pub(super) async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(path) = form::unescape(request.uri().path().as_bytes(), false) else {
+        let Ok(path) = unescape(request.uri().path().as_bytes(), false) else {
             return go_error(StatusCode::BAD_REQUEST, "400 Bad Request");
         };
         if let Some(below) = keys::below(&path) {
