@@ -67,7 +67,8 @@ fn write_message(
     Ok(())
 }
 
-/// The known fields of a message, each with its place in the table.
+/// The known fields of a message, each with its place in the table. Of several values of a field that
+/// has one, or of the fields of a oneof, it gives the last.
 pub(crate) fn read_fields<'a>(
     schema: &Message,
     mut bytes: &'a [u8],
@@ -94,7 +95,24 @@ pub(crate) fn read_fields<'a>(
             _ => encoding::skip_field(wire, number, &mut bytes, DecodeContext::default())?,
         }
     }
+    keep_last(schema, &mut values);
     Ok(values)
+}
+
+fn keep_last(schema: &Message, values: &mut Vec<(usize, Raw<'_>)>) {
+    let mut given: Vec<&Field> = Vec::new();
+    values.reverse();
+    values.retain(|(index, _)| {
+        let field = &schema.fields[*index];
+        let is_replaced = given.iter().any(|later| {
+            later.number == field.number || (field.oneof.is_some() && later.oneof == field.oneof)
+        });
+        if !field.repeated && !is_replaced {
+            given.push(field);
+        }
+        field.repeated || !is_replaced
+    });
+    values.reverse();
 }
 
 /// The next length and as many bytes.

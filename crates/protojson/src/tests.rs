@@ -110,6 +110,21 @@ fn transactions_nest_and_oneofs_keep_their_defaults() {
 }
 
 #[test]
+fn of_several_values_the_last_counts() {
+    // A watch request that creates, asks for progress and creates; found by fuzzing.
+    let bytes = [0x0a, 0, 0x1a, 0, 0x0a, 0];
+    let watch = input("/etcdserverpb.Watch/Watch");
+    let json = encode(watch, &bytes).unwrap();
+    assert_eq!(json, r#"{"create_request":{}}"#);
+    assert_eq!(crate::text(watch, &bytes).unwrap(), "create_request:{}");
+    assert_eq!(decode(watch, json.as_bytes()).unwrap(), [0x0a, 0]);
+    let limits = RangeRequest { limit: 1, ..Default::default() }.encode_to_vec();
+    let twice = [limits, RangeRequest { limit: 2, ..Default::default() }.encode_to_vec()].concat();
+    assert_eq!(encode(input(RANGE), &twice).unwrap(), r#"{"limit":"2"}"#);
+    assert_eq!(crate::text(input(RANGE), &twice).unwrap(), "limit:2");
+}
+
+#[test]
 fn a_message_too_deep_is_refused() {
     let open = r#"{"success":[{"request_txn":"#;
     let json = open.repeat(200) + "{}" + &"}]}".repeat(200);
