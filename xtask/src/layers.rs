@@ -8,7 +8,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["mvcc", "watch", "lease", "membership", "auth", "v2store"],
     &["apply", "replica"],
     &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl", "proxy"],
-    &["oxetcd", "bench", "sim", "conformance", "cluster", "xtask"],
+    &["oxetcd", "bench", "sim", "conformance", "cluster", "fuzzed", "xtask"],
 ];
 
 /// Allowed arrows within one layer: (from, to).
