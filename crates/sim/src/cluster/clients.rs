@@ -11,15 +11,16 @@ use rand::Rng;
 use replica::Input;
 
 use super::{
-    Event, World,
+    Event, LOCK_LEASES, World,
     history::{Asked, Told, Who},
     lockers::Locker,
     reads::Waits,
 };
 use crate::requests;
 
-/// A client waits no longer than this.
-const PATIENCE_US: u64 = 5_000_000;
+/// A client waits no longer than one of these. Who waits long for a member that does not answer asks
+/// nobody else meanwhile, and nobody sees what the others do.
+const PATIENCE_US: [u64; 4] = [100_000, 400_000, 1_500_000, 5_000_000];
 /// Leases are short, so that they end within a run.
 const TTL_MAX: i64 = 8;
 
@@ -68,16 +69,16 @@ impl World {
         if kind < 55 {
             let request = self.random_change(revision);
             self.ask_change(client, member, request, who).map(|_| ())
-        } else if kind < 80 {
+        } else if kind < 75 {
             let request = requests::range(&mut self.rng, revision);
             let operation = self.begin(client, Asked::Read(request), who);
             self.pass(member, Waits::Read(operation))
-        } else if kind < 90 {
+        } else if kind < 85 {
             let request = requests::range(&mut self.rng, revision);
             let operation = self.begin(client, Asked::LocalRead(request), who);
             self.answer_read(member, operation)
         } else {
-            let lease = requests::lease_id(&mut self.rng);
+            let lease = self.lease_to_renew();
             let operation = self.begin(client, Asked::Renewal(lease), who);
             let leads = |id: &&u64| self.slots[id].live.as_ref().is_some_and(|live| live.leads);
             let leaders: Vec<u64> = running.iter().filter(leads).copied().collect();
@@ -92,6 +93,15 @@ impl World {
             let leader = if self.rng.random_bool(0.7) { oldest } else { any };
             self.renew(leader, operation)
         }
+    }
+
+    /// A lease that clients grant and revoke, or one of those that lockers trust in.
+    fn lease_to_renew(&mut self) -> i64 {
+        let of_lockers = self.next_lease - LOCK_LEASES;
+        if of_lockers > 0 && self.rng.random_bool(0.5) {
+            return self.next_lease - self.rng.random_range(0..of_lockers.min(5));
+        }
+        requests::lease_id(&mut self.rng)
     }
 
     /// With authentication in the mix clients are somebody, and seldom look whether they still are.
@@ -121,7 +131,8 @@ impl World {
     pub(super) fn begin(&mut self, client: usize, asked: Asked, who: Who) -> usize {
         let operation = self.history.begin(asked, who, self.now_us);
         self.clients[client].waits = Some(operation);
-        self.after(PATIENCE_US, Event::GiveUp { client, operation });
+        let patience = PATIENCE_US[self.rng.random_range(0..PATIENCE_US.len())];
+        self.after(patience, Event::GiveUp { client, operation });
         operation
     }
 
@@ -214,7 +225,7 @@ impl World {
             let (request, who) = ((**request).clone(), self.history.who(operation).clone());
             let members: Vec<u64> = self.slots.keys().copied().collect();
             let member = members[self.rng.random_range(0..members.len())];
-            self.after(PATIENCE_US, Event::GiveUp { client, operation });
+            self.after(PATIENCE_US[3], Event::GiveUp { client, operation });
             self.after(1_000, Event::Again { member, operation, request: Box::new(request), who });
             return;
         }

@@ -65,6 +65,9 @@ impl Store {
     }
 }
 
+/// What is damaged most often of a log: so much before its end.
+const END_BYTES: usize = 1 << 10;
+
 /// The engine's file.
 const FILE: &str = "data.mdb";
 
@@ -101,7 +104,10 @@ impl Disk {
     pub(super) fn damage_log(&self, dir: &Path, seed: u64) -> bool {
         let mut rng = StdRng::seed_from_u64(seed);
         let Ok(names) = self.fs.list(dir) else { return false };
-        let Some(name) = names.get(rng.random_range(0..names.len().max(1))) else { return false };
+        // Most often near its end: that is what a start reads and applies.
+        let (any, last) = (rng.random_range(0..names.len().max(1)), names.len().saturating_sub(1));
+        let near_end = rng.random_bool(0.7);
+        let Some(name) = names.get(if near_end { last } else { any }) else { return false };
         let path = dir.join(name);
         let Ok(content) = self.fs.read(&path) else { return false };
         // Behind the last record are zeros.
@@ -109,7 +115,8 @@ impl Disk {
         if used == 0 {
             return false;
         }
-        let at = rng.random_range(0..used);
+        let first = if near_end { used.saturating_sub(END_BYTES) } else { 0 };
+        let at = rng.random_range(first..used);
         let turned = content[at] ^ (1 << rng.random_range(0..8));
         let file = self.fs.open(&path, OpenMode::Write).expect("it was just read");
         file.write_at(&[turned], at as u64).expect("memory can be written");

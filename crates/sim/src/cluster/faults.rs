@@ -113,6 +113,9 @@ impl World {
             Kind::Partition => self.partition(),
             Kind::Pause => {
                 self.count("pauses");
+                // A leader that stands still is replaced and does not know it.
+                let leader = self.leader().filter(|_| self.rng.random_bool(0.5));
+                let victim = leader.unwrap_or(victim);
                 let longest = if self.rng.random_bool(0.3) { 15_000_000 } else { 5_000_000 };
                 let length = self.rng.random_range(100_000..longest);
                 self.slot(victim).paused_until_us = self.now_us + length;
@@ -179,12 +182,13 @@ impl World {
             return Ok(());
         }
         self.crash(victim, false);
-        let (kind, seed) = (self.rng.random_range(0..3), self.rng.random());
+        let (kind, seed) = (self.rng.random_range(0..5), self.rng.random());
+        let real = self.swarm.real;
         let slot = self.slot(victim);
         let Some(disk) = &slot.disk else { return Ok(()) };
         let (kind, done) = match kind {
             0 => ("wiped disks", true),
-            1 => ("bits turned over in stores", disk.damage_store(seed)),
+            1 | 2 if real => ("bits turned over in stores", disk.damage_store(seed)),
             _ => ("bits turned over in logs", disk.damage_log(&wal_dir(), seed)),
         };
         if !done {

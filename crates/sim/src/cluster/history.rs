@@ -20,7 +20,7 @@ use storage::{Bucket, Op};
 
 use super::lockers::{COUNT, Claim};
 
-/// Clocks of members run up to 5 % fast or slow: leases may end so much early, in per mille.
+/// Clocks of members that drift run up to 5 % fast or slow: leases may end so much early, in per mille.
 const DRIFT: u64 = 60;
 
 /// What a client asks for.
@@ -41,6 +41,9 @@ pub(super) struct Renewal {
     pub(super) lease: i64,
     pub(super) at_us: u64,
     pub(super) position: u64,
+    /// Whether a later leader had been elected before the member was asked: then no round of
+    /// ReadIndex can confirm that it leads.
+    pub(super) replaced: bool,
 }
 
 /// What a client was told.
@@ -85,11 +88,18 @@ pub(super) struct History {
     pub(super) expiries: BTreeMap<u64, (i64, u64, u64)>,
     /// Jumps of clocks: the member, when, and how far in milliseconds.
     pub(super) jumps: Vec<(u64, u64, u64)>,
+    /// Whether clocks drift.
+    drift: bool,
     /// What must hold where an operation was answered.
     claims: BTreeMap<usize, Vec<Claim>>,
 }
 
 impl History {
+    /// An empty one, of a run in which clocks drift or not.
+    pub(super) fn new(drift: bool) -> History {
+        History { drift, ..History::default() }
+    }
+
     pub(super) fn begin(&mut self, asked: Asked, who: Who, began_us: u64) -> usize {
         self.operations.push(Operation { asked, who, began_us, ended: None });
         self.operations.len() - 1
@@ -268,7 +278,8 @@ impl History {
         let jumped =
             |(who, at_us, _): &&(u64, u64, u64)| *who == member && at_us / 1000 >= since_ms;
         let jumps: u64 = self.jumps.iter().filter(jumped).map(|(.., ms)| ms).sum();
-        let slack_ms = ttl.unsigned_abs() * DRIFT + jumps + 5;
+        let drift = if self.drift { DRIFT } else { 0 };
+        let slack_ms = ttl.unsigned_abs() * drift + jumps + 5;
         if leases.may_expire(lease, decided_us / 1000 + slack_ms) {
             return Ok(());
         }
@@ -294,6 +305,9 @@ impl History {
     fn check_read(&self, at: usize, model: &mut Model) -> Result<(), String> {
         let operation = &self.operations[at];
         if let Some((_, Told::Renewed(renewal))) = &operation.ended {
+            if renewal.replaced {
+                return Err(format!("a lease was renewed by a replaced leader: {renewal:?}"));
+            }
             return match model.renewed(renewal.lease, renewal.at_us / 1000) {
                 true => Ok(()),
                 false => Err(format!("a lease that is not there was renewed: {renewal:?}")),

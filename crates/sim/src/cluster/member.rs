@@ -9,7 +9,7 @@ use std::{
 
 use api::{
     ids::{ClusterId, MemberId, RaftIndex, Term},
-    raftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot, SnapshotMetadata},
+    raftpb::{ConfState, Entry, HardState, Message, Snapshot},
     walpb,
 };
 use apply::{Applied, Context, Effect, StateMachine};
@@ -23,14 +23,14 @@ use vfs::fault::{Fault, FaultFs, Operation};
 use wal::Wal;
 
 use super::{
-    disk::{Disk, Failing, image_of, with_import},
+    disk::{Disk, Failing},
     watchers::Watching,
 };
 
 /// Small segments, so that cutting and purging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
 /// Segments kept on disk behind the last snapshot.
-const WALS_KEPT: usize = 2;
+pub(super) const WALS_KEPT: usize = 2;
 
 /// Something for the log's disk to do.
 pub(super) enum Write {
@@ -144,6 +144,11 @@ impl Live {
         !self.commits.is_empty()
     }
 
+    /// Whether that is a whole store, which takes its time.
+    pub(super) fn must_install(&self) -> bool {
+        matches!(self.commits.front(), Some(Commit::Restore { .. }))
+    }
+
     /// Takes in one event and executes all that consensus asks for.
     pub(super) fn handle(&mut self, input: Input, now_ms: u64) {
         let mut outputs = Vec::new();
@@ -203,34 +208,6 @@ impl Live {
         }
     }
 
-    /// A `MsgSnap` leaves with the store as it is now; none when the store cannot be committed.
-    fn letter(&mut self, mut message: Message) -> Option<Letter> {
-        if message.r#type != MessageType::MsgSnap as i32 {
-            return Some(Letter { message, database: None });
-        }
-        let backend = self.backend.clone();
-        let early = is_on(Mutant::SnapshotOfTwoViews).then(|| self.metadata_of(&*view(&*backend)));
-        self.flush_store().ok()?;
-        let view = view(&*backend);
-        let metadata = early.unwrap_or_else(|| self.metadata_of(&*view))?;
-        let database = Some(image_of(&*view));
-        message.snapshot = Some(Snapshot { data: Bytes::new(), metadata: Some(metadata) });
-        Some(Letter { message, database })
-    }
-
-    /// Index, term and members as a view has them.
-    fn metadata_of(&self, view: &dyn ReadTx) -> Option<SnapshotMetadata> {
-        let (index, term) = schema::read_consistent(view).expect("written by this member")?;
-        let members = membership::Membership::load(view, self.identity.cluster, 1)
-            .expect("written by this member");
-        let conf_state = Some(ConfState {
-            voters: members.voters().map(|member| member.id.0).collect(),
-            learners: members.learners().map(|member| member.id.0).collect(),
-            ..ConfState::default()
-        });
-        Some(SnapshotMetadata { conf_state, index: index.0, term: term.0 })
-    }
-
     /// The disk has done all that waits; what became durable is acknowledged.
     pub(super) fn write(&mut self, now_ms: u64) -> Result<(), Died> {
         let (mut last, mut received) = (None, Vec::new());
@@ -263,30 +240,6 @@ impl Live {
         Ok(())
     }
 
-    fn save_snapshot(&mut self, snapshot: &walpb::Snapshot) -> Result<(), Died> {
-        let died = |error: wal::Error| Died(error.to_string());
-        self.wal.save_snapshot(snapshot).map_err(died)?;
-        self.wal.release_to(RaftIndex(snapshot.index));
-        self.wal.purge(WALS_KEPT).map_err(died)?;
-        Ok(())
-    }
-
-    /// The record of a snapshot that came from the leader; returns its index.
-    fn save_received(&mut self, snapshot: &Snapshot) -> Result<u64, Died> {
-        let metadata = snapshot.metadata.clone().unwrap_or_default();
-        let record = walpb::Snapshot {
-            index: metadata.index,
-            term: metadata.term,
-            conf_state: metadata.conf_state.clone(),
-        };
-        self.wal.save_snapshot(&record).map_err(|error| Died(error.to_string()))?;
-        self.conf_state = metadata.conf_state.unwrap_or_default();
-        self.conf_index = RaftIndex(metadata.index);
-        self.snapshot_index = RaftIndex(metadata.index);
-        self.restored.push((metadata.index, Term(metadata.term)));
-        Ok(metadata.index)
-    }
-
     /// The state machine does one piece of work.
     pub(super) fn apply(&mut self, now_ms: u64) {
         match self.commits.front() {
@@ -301,38 +254,6 @@ impl Live {
                 self.apply_entries(entries, now_ms);
             }
         }
-    }
-
-    /// Replaces the store, in place, by a received one.
-    fn install(&mut self, index: u64) {
-        let received = self.disk.received.get(&index);
-        let received =
-            received.expect("a database is kept before its message is acted upon").clone();
-        match is_on(Mutant::SecondSnapshotLost) {
-            true => self.disk.received.clear(),
-            false => self.disk.received.retain(|kept, _| *kept > index),
-        }
-        let at = (RaftIndex(index), self.restored_term(index));
-        let (shared, backend) = (self.machine.shared(), &self.backend);
-        let replaced = with_import(&received, at, |ops| {
-            self.window.replace(at, || {
-                let replaced = shared.store.replace(ops, |ops| backend.replace(ops))?;
-                Ok((replaced, shared.store.revision()))
-            })
-        });
-        let replaced = replaced.expect("a database of another member is sound");
-        let restored = self.machine.restore(&*self.backend, replaced.attachments, at.0);
-        restored.expect("a database of another member is sound");
-        self.at = at;
-        self.compacting = replaced.unfinished_compaction.is_some();
-        self.watching.replaced();
-        self.happened.push(Happened::Restored);
-    }
-
-    /// The term of the snapshot that is being installed.
-    fn restored_term(&self, index: u64) -> Term {
-        let restored = self.restored.iter().rfind(|(at, _)| *at == index);
-        restored.map(|(_, term)| *term).expect("a snapshot is recorded before it is installed")
     }
 
     fn apply_entries(&mut self, entries: Vec<Entry>, now_ms: u64) {
@@ -474,6 +395,6 @@ impl Live {
     }
 }
 
-fn view(backend: &dyn Backend) -> Box<dyn ReadTx + '_> {
+pub(super) fn view(backend: &dyn Backend) -> Box<dyn ReadTx + '_> {
     backend.read().expect("a store that was written can be read")
 }

@@ -14,6 +14,7 @@ mod lockers;
 mod member;
 mod network;
 mod reads;
+mod snapshots;
 mod steps;
 mod swarm;
 mod watchers;
@@ -137,6 +138,8 @@ pub(crate) struct World {
     history: History,
     next_id: u64,
     next_lease: i64,
+    /// The term of the latest leader there was.
+    newest_term: Term,
     /// When members were changed last.
     members_changed_us: u64,
     /// Hashes of the store by applied index.
@@ -181,9 +184,10 @@ impl World {
             cut: BTreeSet::new(),
             clients: Vec::new(),
             watchers: Vec::new(),
-            history: History::default(),
+            history: History::new(swarm.drift),
             next_id: 1,
             next_lease: LOCK_LEASES,
+            newest_term: Term(0),
             members_changed_us: 0,
             hashes: BTreeMap::new(),
             next_member: swarm.members + 1,

@@ -10,9 +10,14 @@ impl World {
         let to = letter.message.to;
         let is_snapshot = letter.database.is_some();
         let lossy = self.faulty && self.rng.random_range(0..1000) < self.swarm.loss;
+        if lossy {
+            self.count("messages lost");
+        }
         let lost = lossy || self.cut.contains(&(from, to)) || !self.slots.contains_key(&to);
         if is_snapshot {
-            let (took, delivered) = (self.delay(), !lost);
+            // The answer that it has arrived may be lost.
+            let unheard = self.faulty && self.rng.random_bool(0.2);
+            let (took, delivered) = (self.delay(), !lost && !unheard);
             self.count("snapshots sent");
             self.after(2 * took, Event::SnapshotStatus { from, to, delivered });
         }
@@ -23,6 +28,7 @@ impl World {
         let twice =
             self.faulty && !is_proposal && self.rng.random_range(0..1000) < self.swarm.duplication;
         if twice {
+            self.count("messages doubled");
             let delay = self.delay();
             self.after(delay, Event::Deliver(Box::new(letter.clone())));
         }

@@ -92,6 +92,10 @@ impl World {
 
     /// Another leader: nobody may answer the round that is under way.
     pub(super) fn leader_changed(&mut self, member: u64, leader: MemberId) -> Result<(), String> {
+        let live = self.slots[&member].live.as_ref().filter(|live| live.leads);
+        if let Some(live) = live {
+            self.newest_term = self.newest_term.max(live.node.status().term);
+        }
         let waits = self.slot(member).gate.round.as_ref().is_some_and(|r| r.index.is_none());
         if leader.0 != 0 && waits { self.fail_round(member) } else { Ok(()) }
     }
@@ -131,15 +135,16 @@ impl World {
     pub(super) fn renew(&mut self, member: u64, operation: usize) -> Result<(), String> {
         let (at_us, now_ms) = (self.now_us, self.clock(member));
         let Asked::Renewal(lease) = *self.history.asked(operation) else { return Ok(()) };
-        let Some(live) = &self.slot(member).live else { return Ok(()) };
+        let Some(live) = &self.slots[&member].live else { return Ok(()) };
         let shared = live.machine.shared();
         let renewed = shared.lessor.lock().renew(LeaseId(lease), now_ms);
         if !live.leads || renewed.is_err() {
             self.end(operation, Told::Refused);
             return Ok(());
         }
-        let renewal = Renewal { lease, at_us, position: live.applied().0 };
         let term = live.node.status().term;
+        let replaced = term < self.newest_term;
+        let renewal = Renewal { lease, at_us, position: live.applied().0, replaced };
         let alone = shared.membership.read().voters().nth(1).is_none();
         if alone || is_on(Mutant::RenewalUnconfirmed) {
             self.end(operation, Told::Renewed(renewal));

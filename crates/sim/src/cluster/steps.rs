@@ -209,10 +209,12 @@ impl World {
     pub(super) fn set_to_work(&mut self, member: u64) {
         let (least, most) = self.swarm.sync_us;
         let mut sync_us = self.rng.random_range(least..most);
-        if self.rng.random_range(0..1000) < self.swarm.slow_syncs && self.faulty {
+        let slow = self.rng.random_range(0..1000) < self.swarm.slow_syncs && self.faulty;
+        if slow {
             sync_us *= 100;
         }
-        let apply_us = self.rng.random_range(1..500);
+        let mut apply_us = self.rng.random_range(1..500);
+        let install_us = self.rng.random_range(1..3_000_000);
         let slot = self.slot(member);
         let Some(live) = &slot.live else { return };
         let life = slot.life;
@@ -220,6 +222,12 @@ impl World {
         let apply = live.must_apply() && !slot.applying;
         slot.writing |= write;
         slot.applying |= apply;
+        if live.must_install() && self.faulty {
+            apply_us = install_us;
+        }
+        if write && slow {
+            self.count("slow syncs");
+        }
         if write {
             self.after(sync_us, Event::Written { member, life });
         }

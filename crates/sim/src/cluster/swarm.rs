@@ -94,7 +94,7 @@ impl Swarm {
             defragmentation_ms: maybe(rng, 0.3, 1_000, 10_000),
             lockers: if rng.random_bool(0.4) { rng.random_range(2..5) } else { 0 },
             auth: rng.random_bool(0.3),
-            real: rng.random_bool(0.05),
+            real: rng.random_bool(0.1),
             snapshot_count: [8, 15, 60][rng.random_range(0..3)],
             vote_crashes: if rng.random_bool(0.2) { rng.random_range(0..500) } else { 0 },
             watch_batch: [2, 5, 50][rng.random_range(0..3)],
