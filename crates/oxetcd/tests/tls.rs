@@ -178,6 +178,40 @@ async fn clients_need_a_certificate_that_is_not_revoked() {
     assert_eq!(ask(&mut old, "/health").await.unwrap().0, 200);
 }
 
+/// GHSA-3wh4-j44w-pg92: HTTP on a listener of its own did not ask the list.
+#[tokio::test]
+async fn ghsa_3wh4_j44w_pg92_revocation_holds_where_http_has_its_own_listener() {
+    let member = Member::start(&[
+        "--listen-client-urls=https://127.0.0.1:{0}",
+        "--advertise-client-urls=https://127.0.0.1:{0}",
+        "--listen-client-http-urls=https://127.0.0.1:{1}",
+        &format!("--cert-file={}", testdata("kubeadm-server.crt")),
+        &format!("--key-file={}", testdata("kubeadm-server.key")),
+        &format!("--trusted-ca-file={}", testdata("bundle.crt")),
+        "--client-cert-auth",
+        &format!("--client-crl-file={}", testdata("revoked.crl")),
+    ]);
+    let [grpc, http, _] = member.ports;
+    let (revoked, other) = (client(Some("kubeadm-client")), client(Some("v1-client")));
+    let answer = get(&other, Scheme::Tls, http, "/health").await;
+    assert_eq!(answer, Ok((200, HEALTHY.to_owned())));
+    assert!(get(&revoked, Scheme::Tls, http, "/health").await.is_err());
+    assert!(settings_of(&other, Scheme::Tls, grpc).await.is_ok());
+    assert!(settings_of(&revoked, Scheme::Tls, grpc).await.is_err());
+}
+
+/// The kind of the first frame that a server of gRPC sends: SETTINGS is 4.
+async fn settings_of(connector: &Connector, scheme: Scheme, port: u16) -> std::io::Result<u8> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    let opened = connector.connect(scheme, "127.0.0.1", port).await;
+    let mut stream = opened.map_err(std::io::Error::other)?;
+    stream.write_all(PREFACE).await?;
+    stream.flush().await?;
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).await?;
+    Ok(frame[3])
+}
+
 #[tokio::test]
 async fn one_port_serves_both_and_http_may_have_its_own() {
     let member = Member::start(&[
@@ -196,15 +230,9 @@ async fn one_port_serves_both_and_http_may_have_its_own() {
     let mut socket = connector.connect_unix(Scheme::Plain, &member.path("socket")).await.unwrap();
     assert_eq!(ask(&mut socket, "/health").await.unwrap(), (200, HEALTHY.to_owned()));
     // What is left on the client URLs is gRPC, which is HTTP/2, with TLS and without.
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
     for scheme in [Scheme::Plain, Scheme::Tls] {
         assert!(get(&connector, scheme, both, "/health").await.is_err());
-        let mut stream = connector.connect(scheme, "127.0.0.1", both).await.unwrap();
-        stream.write_all(PREFACE).await.unwrap();
-        stream.flush().await.unwrap();
-        let mut settings = [0; 9];
-        stream.read_exact(&mut settings).await.unwrap();
-        assert_eq!(settings[3], 4, "a SETTINGS frame");
+        assert_eq!(settings_of(&connector, scheme, both).await.unwrap(), 4);
     }
     for line in ["\"traffic\":\"grpc\"", "\"traffic\":\"http\""] {
         member.wait_for(line);

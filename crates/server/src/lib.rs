@@ -3,6 +3,7 @@
 //! **Architecture invariant:** layers below know no clock, thread, socket or metric; they are driven
 //! from here. Only [`main`] is public.
 
+mod advice;
 mod auth;
 mod bootstrap;
 mod clock;
@@ -74,8 +75,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(signal) => die_of(signal),
         Err(error) => {
-            tracing::error!(error = %format!("{error:#}"), "failed to start etcd");
-            ExitCode::FAILURE
+            // etcd's words for whatever keeps it from starting.
+            config::fatal!(error = %format!("{error:#}"), "discovery failed")
         }
     }
 }
@@ -83,15 +84,20 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 /// Serves until a signal asks to stop, and returns it, or until the member has left the cluster, and
 /// returns 0.
 async fn run(config: &Config) -> Result<i32> {
+    check_data_dir(config);
     let mut settings = Settings::new(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let peer = listen::bind_peers(config, &settings.security).await.inspect_err(|error| {
+        tracing::error!(error = %format!("{error:#}"), "creating peer listener failed");
+    })?;
     let listeners = Listeners {
-        peer: listen::bind_peers(config, &settings.security).await?,
+        peer,
         clients: listen::bind_clients(config, &settings.security).await?,
         cores: Arc::new(Cores::start()?),
     };
     discovery::discover(&mut settings).await?;
+    advice::warn(config);
     // Joining waits for other members; nothing has been begun that could not be left as it is.
     let member = tokio::select! {
         started = Member::start(&settings) => started?,
@@ -102,6 +108,17 @@ async fn run(config: &Config) -> Result<i32> {
     member.serve(&settings, listeners, stop).await;
     tracing::info!(name = %settings.name, "closed etcd server");
     Ok(received)
+}
+
+/// Ends the process where the data dir is something that cannot be one.
+fn check_data_dir(config: &Config) {
+    let dir = &config.data_dir;
+    if let Err(error) = std::fs::read_dir(dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let error = format!("open {dir}: {}", config::os_error(&error));
+        config::fatal!(dir = %dir, error, "failed to list data directory")
+    }
 }
 
 /// Waits for a signal to stop; returns it.

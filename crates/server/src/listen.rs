@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use config::{Config, Url};
 use socket2::{Domain, Protocol, Socket, Type};
 use tls::Acceptor;
@@ -108,7 +108,10 @@ pub(crate) async fn bind_peers(
 
 async fn bind_url(url: &Url, config: &Config) -> Result<Listener> {
     if url.is_unix() {
-        let socket = bind_unix(&place(url)).with_context(|| format!("listen on {url}"))?;
+        let place = place(url);
+        let failed =
+            |error: io::Error| anyhow!("listen unix {place}: bind: {}", config::os_error(&error));
+        let socket = bind_unix(&place).map_err(failed)?;
         return Ok(Listener::Unix(socket));
     }
     Ok(Listener::Tcp(bind_tcp(url, config.socket_reuse_port).await?))
@@ -171,7 +174,7 @@ async fn bind_tcp(url: &Url, reuse_port: bool) -> Result<TcpListener> {
     let resolve = move || host.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
     let addresses = tokio::task::spawn_blocking(resolve).await.context("resolve")?;
     let addresses = addresses.with_context(|| format!("resolve {}", url.host()))?;
-    bind_first(&addresses, reuse_port).with_context(|| format!("listen on {url}"))
+    bind_first(&addresses, reuse_port)
 }
 
 /// Binds the first address that can be bound: IPv4 before IPv6, as Go's listener does.
@@ -182,15 +185,18 @@ fn bind_first(addresses: &[SocketAddr], reuse_port: bool) -> Result<TcpListener>
     for address in sorted {
         match bind_one(address, reuse_port) {
             Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(error),
+            Err(error) => last = Some((address, error)),
         }
     }
-    Err(last.context("the host has no address")?.into())
+    let (address, error) = last.context("the host has no address")?;
+    // Go's words, which people look for.
+    bail!("listen tcp {address}: bind: {}", config::os_error(&error))
 }
 
 fn bind_one(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Always, as Go does, whether `--socket-reuse-address` asks or not: a restarted member must not wait for old connections to time out.
+    // Always, as Go does, whether `--socket-reuse-address` asks or not: a restarted member must not
+    // wait for old connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.set_nonblocking(true)?;

@@ -69,7 +69,9 @@ impl Member {
     /// Opens the data dir and starts the threads.
     pub(crate) async fn start(settings: &Settings) -> Result<Member> {
         let client = peer_client(settings);
-        let mut parts = bootstrap::open(settings, &client).await?;
+        let mut parts = bootstrap::open(settings, &client).await.inspect_err(|error| {
+            tracing::error!(error = %format!("{error:#}"), "bootstrap failed");
+        })?;
         let (remotes, founders) =
             (std::mem::take(&mut parts.remotes), std::mem::take(&mut parts.founders));
         let members = parts.members;

@@ -195,23 +195,22 @@ impl Side {
 
     /// Warns of URLs without TLS that a certificate was given for.
     fn warn_of_ignored(&self, urls: &[&Url]) {
-        let scheme = if self.is_peer { "HTTP" } else { "http or unix" };
+        let (scheme, flag) = match self.is_peer {
+            true => ("HTTP", "--peer-client-cert-auth"),
+            false => ("http or unix", "--client-cert-auth"),
+        };
+        let warn = |url: &Url, text: String| match self.is_peer {
+            true => tracing::warn!("peer-url" = %url, "{text}"),
+            false => tracing::warn!("client-url" = %url, "{text}"),
+        };
         for url in urls.iter().filter(|url| !url.is_tls()) {
             if !self.is_empty() {
-                tracing::warn!(
-                    url = %url,
-                    "scheme is {scheme} while key and cert files are present; ignoring key and \
-                     cert files"
-                );
+                let what = "key and cert files are present; ignoring key and cert files";
+                warn(url, format!("scheme is {scheme} while {what}"));
             }
             if self.tls.client_cert_auth {
-                let flag =
-                    if self.is_peer { "--peer-client-cert-auth" } else { "--client-cert-auth" };
-                tracing::warn!(
-                    url = %url,
-                    "scheme is {scheme} while {flag} is enabled; ignoring client cert auth for \
-                     this URL"
-                );
+                let what = "is enabled; ignoring client cert auth for this URL";
+                warn(url, format!("scheme is {scheme} while {flag} {what}"));
             }
         }
     }

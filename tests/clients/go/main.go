@@ -1,6 +1,7 @@
 // Command go runs the Go client of etcd against a cluster and checks what it gets.
 //
 // Usage: go [-cacert F -cert F -key F] [-through-proxy] ENDPOINT,ENDPOINT...
+// With -logins N it measures N clients that log in at once instead, on a member without users.
 // Each check of each run has a prefix of its own. Exits non-zero after the first failure.
 package main
 
@@ -71,12 +72,19 @@ func main() {
 	key := flag.String("key", "", "its key")
 	proxied := flag.Bool("through-proxy", false, "leave out what a gRPC proxy does not serve")
 	only := flag.String("only", "", "run this check alone")
+	storm := flag.Int("logins", 0, "measure so many clients that log in at once")
 	flag.Parse()
 	security, err := tlsConfig(*cacert, *cert, *key)
 	if err != nil {
 		fail("TLS", err)
 	}
 	endpoints := strings.Split(flag.Arg(0), ",")
+	if *storm > 0 {
+		if err := logins(endpoints[0], *storm); err != nil {
+			fail("logins", err)
+		}
+		return
+	}
 	began := time.Now()
 	count := 0
 	for i, check := range checks {

@@ -117,21 +117,26 @@ impl Jwt {
     /// A provider by its options; `read` gives the contents of a file.
     pub(crate) fn new(
         options: &BTreeMap<String, String>,
-        parse_ttl: impl Fn(&str) -> Option<Duration>,
+        parse_ttl: impl Fn(&str) -> Result<Duration, String>,
         read: impl Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Jwt, OptionsError> {
-        let given = |name: &str| options.get(name).filter(|value| !value.is_empty());
-        let ttl = match given("ttl") {
-            Some(text) => parse_ttl(text).ok_or(OptionsError::Options)?,
-            None => DEFAULT_TTL,
+        // Why they cannot be used is in the log alone, as with etcd.
+        let unusable = |error: String| {
+            tracing::error!(error, "problem loading JWT options");
+            OptionsError::Options
         };
-        let file = |name: &str| match given(name) {
-            Some(path) => read(path).map_err(|_| OptionsError::Options),
-            None => Ok(Vec::new()),
+        let given = |name: &str| options.get(name).filter(|value| !value.is_empty());
+        let ttl = given("ttl").map_or(Ok(DEFAULT_TTL), |text| parse_ttl(text)).map_err(unusable)?;
+        let file = |name: &str| {
+            let read = |path: &String| {
+                read(path).map_err(|error| format!("open {path}: {}", config::os_error(&error)))
+            };
+            given(name).map_or(Ok(Vec::new()), read).map_err(unusable)
         };
         let (public, private) = (file("pub-key")?, file("priv-key")?);
         let method = options.get("sign-method").map_or("", String::as_str);
-        let (method, name) = Method::parse(method).ok_or(OptionsError::Options)?;
+        let (method, name) = Method::parse(method)
+            .ok_or_else(|| unusable("auth: invalid auth signature method".into()))?;
         let unknown: Vec<_> =
             options.keys().filter(|name| !OPTIONS.contains(&name.as_str())).collect();
         if !unknown.is_empty() {

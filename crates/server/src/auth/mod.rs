@@ -13,7 +13,6 @@ mod v2;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use api::{
     error::Error,
     etcdserverpb::{
@@ -53,8 +52,9 @@ pub(crate) struct Gate {
 impl Gate {
     /// The gate that the flags describe.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Gate> {
-        let provider =
-            Provider::new(&config.auth_token).context("failed to create token provider")?;
+        let provider = Provider::new(&config.auth_token).inspect_err(|error| {
+            tracing::warn!(%error, "failed to create token provider");
+        })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Half of the cores at most: writes go on while users log in.
         let passwords = Passwords::new(checked_cost(config.bcrypt_cost), (cores / 2).max(1));

@@ -12,7 +12,7 @@ mod recover;
 
 use std::{fs, path::Path, sync::Arc};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use api::ids::{ClusterId, MemberId};
 use apply::StateMachine;
 use membership::Member;
@@ -116,11 +116,10 @@ fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
 /// take: a log that others rely on must not begin anew.
 fn private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot create directory {}", dir.display()))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        let (dir, error) = (dir.display(), config::os_error(&error));
+        anyhow!("cannot access data directory: mkdir {dir}: {error}")
+    })?;
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     fs::File::open(parent.unwrap_or(Path::new(".")))
         .and_then(|parent| parent.sync_all())

@@ -61,7 +61,8 @@ mod tests {
     fn a_function_of_this_program_has_its_name() {
         let address = symbols as *const () as usize as u64;
         let name = name_of(address).expect("tests have symbols");
-        assert!(name.ends_with("profile::symbol::symbols"), "{name}");
+        // With line tables alone there is no path.
+        assert!(name.ends_with("symbols"), "{name}");
         assert_eq!(name_of(1), None);
     }
 

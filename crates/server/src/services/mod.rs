@@ -13,6 +13,8 @@ mod session;
 mod snapshot;
 mod watch;
 
+pub(crate) use snapshot::human_bytes;
+
 use crate::handle::Handle;
 
 pub(crate) use health::Health;

@@ -10,8 +10,9 @@ fn file(name: &str) -> io::Result<Vec<u8>> {
     std::fs::read(format!("{}/src/auth/jwt/testdata/{name}", env!("CARGO_MANIFEST_DIR")))
 }
 
-fn ttl(text: &str) -> Option<Duration> {
-    text.strip_suffix('s').and_then(|text| text.parse().ok()).map(Duration::from_secs)
+fn ttl(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').and_then(|text| text.parse().ok());
+    seconds.map(Duration::from_secs).ok_or_else(|| "no time".to_owned())
 }
 
 /// A provider by `name=value` words.
