@@ -10,12 +10,14 @@
 //! - Revision buckets are filled by appending, so that pages are full and not half full.
 //! - Every row has a checksum, which each read compares (`seal`). What does not match is an error for
 //!   its reader and is noted for whoever asks.
+//! - Keys that LMDB does not take, longer than 511 bytes, have a database beside the buckets (`long`).
 //! - Each bucket is there twice, as two generations. One is the store, which a record of its own
 //!   says; the other is empty, or being filled by [`Backend::replace`].
 
 mod adopt;
 mod compact;
 mod db_file;
+mod long;
 mod map;
 mod replace;
 mod seal;
@@ -69,6 +71,8 @@ pub struct LmdbBackend {
     env: Env<WithoutTls>,
     /// The buckets of both generations.
     generations: [Vec<Database<Bytes, Bytes>>; 2],
+    /// The rows with long keys of both generations.
+    long: [Database<Bytes, Bytes>; 2],
     /// Holds [`ACTIVE`], absent for generation 0.
     state: Database<Bytes, Bytes>,
     /// Shared by transactions, exclusive while the map grows.
@@ -99,6 +103,7 @@ impl LmdbBackend {
                 buckets.push(env.create_database(&mut txn, Some(&name)).map_err(engine)?);
             }
         }
+        let long = long::create(&env, &mut txn).map_err(engine)?;
         txn.commit().map_err(engine)?;
         // A process that was killed may have left a commit that is in the page cache alone.
         env.force_sync().map_err(engine)?;
@@ -108,6 +113,7 @@ impl LmdbBackend {
         let backend = LmdbBackend {
             env,
             generations,
+            long,
             state,
             gate,
             writer,
@@ -156,6 +162,10 @@ impl LmdbBackend {
         let plain = Plain::read(self.state, txn, to)?;
         let mut row = Vec::new();
         for op in ops {
+            if long::is_long(op.key()) {
+                self.apply_long(txn, to, op)?;
+                continue;
+            }
             let database = self.generations[to][op.bucket() as usize];
             let (bucket, key, value) = match op {
                 Op::Put { bucket, key, value } => (*bucket, key, value),
@@ -185,6 +195,11 @@ impl LmdbBackend {
         Ok(())
     }
 
+    /// Everything that a generation is made of.
+    fn databases(&self, generation: usize) -> impl Iterator<Item = &Database<Bytes, Bytes>> {
+        self.generations[generation].iter().chain([&self.long[generation]])
+    }
+
     /// An error of a read: what the engine says of pages that cannot be is damage.
     fn read_error(&self, bucket: Bucket, key: &[u8], error: heed::Error) -> Error {
         match error {
@@ -211,8 +226,8 @@ impl Backend for LmdbBackend {
         let txn = self.env.read_txn().map_err(engine)?;
         let active = self.active(&txn).map_err(engine)?;
         let plain = Plain::read(self.state, &txn, active).map_err(engine)?;
-        let buckets = &self.generations[active];
-        Ok(Box::new(LmdbRead { backend: self, buckets, plain, txn, _gate: gate }))
+        let (buckets, long) = (&self.generations[active], self.long[active]);
+        Ok(Box::new(LmdbRead { backend: self, buckets, long, plain, txn, _gate: gate }))
     }
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
@@ -239,7 +254,7 @@ impl Backend for LmdbBackend {
         let page_bytes = u64::from(main.page_size);
         // Two meta pages and the tree of databases; then each database.
         let mut pages = 2 + main.branch_pages + main.leaf_pages + main.overflow_pages;
-        for bucket in &self.generations[self.active(&txn).map_err(engine)?] {
+        for bucket in self.databases(self.active(&txn).map_err(engine)?) {
             let stat = bucket.stat(&txn).map_err(engine)?;
             pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
         }
@@ -254,6 +269,8 @@ struct LmdbRead<'a> {
     backend: &'a LmdbBackend,
     /// Of the generation that was the store when the view was opened.
     buckets: &'a [Database<Bytes, Bytes>],
+    /// Its rows with long keys.
+    long: Database<Bytes, Bytes>,
     /// The rows of it that have no checksum.
     plain: Plain,
     txn: RoTxn<'a, WithoutTls>,
@@ -276,23 +293,37 @@ impl ReadTx for LmdbRead<'_> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
+        if long::is_long(key) {
+            return self.get_long(bucket, key);
+        }
         let row = self.buckets[bucket as usize].get(&self.txn, key);
         let row = row.map_err(|error| self.backend.read_error(bucket, key, error))?;
         row.map(|row| self.open(bucket, key, row)).transpose()
     }
 
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let database = self.buckets[bucket as usize];
-        let entries = if from.is_empty() {
-            let all = (Bound::<&[u8]>::Unbounded, Bound::Unbounded);
-            database.range(&self.txn, &all)
-        } else {
-            database.range(&self.txn, &(Bound::Included(from), Bound::Unbounded))
-        };
+        let mut long = self.scan_long(bucket, from)?.into_iter().peekable();
         let failed = |error| self.backend.read_error(bucket, from, error);
+        // Only the start of a long key can be looked up: what is before the key itself is passed over.
+        let start = &from[..from.len().min(long::SHORT_BYTES_MAX)];
+        let start = if start.is_empty() { Bound::Unbounded } else { Bound::Included(start) };
+        let entries = self.buckets[bucket as usize].range(&self.txn, &(start, Bound::Unbounded));
         for entry in entries.map_err(failed)? {
             let (key, row) = entry.map_err(failed)?;
+            if key < from {
+                continue;
+            }
+            while let Some((key, value)) = long.next_if(|(long, _)| *long < key) {
+                if visit(key, value).is_break() {
+                    return Ok(());
+                }
+            }
             if visit(key, self.open(bucket, key, row)?).is_break() {
+                return Ok(());
+            }
+        }
+        for (key, value) in long {
+            if visit(key, value).is_break() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ pub enum Error {
     #[error("storage directory {} is in use by another process", .0.display())]
     Locked(PathBuf),
     /// A key longer than [`crate::KEY_BYTES_MAX`], or an empty one.
-    #[error("storage key of {bytes} bytes in bucket {bucket}: allowed are 1 to 511 bytes")]
+    #[error("storage key of {bytes} bytes in bucket {bucket}: allowed are 1 to 32768 bytes")]
     KeySize {
         /// The bucket that was written.
         bucket: &'static str,

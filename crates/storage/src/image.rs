@@ -24,6 +24,9 @@ pub use import::{Import, import, key_value};
 /// Length of the chunks of an image, but for the last: those of etcd's `Maintenance.Snapshot`.
 pub const CHUNK_BYTES: usize = 32 << 10;
 
+/// A piece of the work of a plan.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Memory that a scan of the view may take before it is given back: the file behind a view is mapped.
 const FORGET_BYTES: usize = 64 << 20;
 
@@ -36,8 +39,16 @@ pub struct Image<'t> {
 impl<'t> Image<'t> {
     /// Measures the view: reads its keys and the lengths of its values.
     pub fn plan(tx: &'t dyn ReadTx) -> Result<Image<'t>, Error> {
+        Image::plan_in_pieces(tx, &mut |_| {})
+    }
+
+    /// The same; `pause` is called between pieces of the work, with the bytes that were read.
+    pub fn plan_in_pieces(
+        tx: &'t dyn ReadTx,
+        pause: &mut dyn FnMut(usize),
+    ) -> Result<Image<'t>, Error> {
         let mut writer = Writer::measure();
-        feed(&mut writer, tx)?;
+        feed(&mut writer, tx, pause)?;
         Ok(Image { tx, plan: writer.finish()? })
     }
 
@@ -52,7 +63,7 @@ impl<'t> Image<'t> {
         let mut chunks = Chunks { open: BytesMut::new(), sink };
         let mut pieces = |piece: &[u8]| chunks.add(piece);
         let mut writer = Writer::stream(&self.plan, &mut pieces)?;
-        feed(&mut writer, self.tx)?;
+        feed(&mut writer, self.tx, &mut |_| {})?;
         writer.finish()?;
         chunks.end().map_err(bbolt::Error::from)?;
         Ok(())
@@ -60,16 +71,24 @@ impl<'t> Image<'t> {
 }
 
 /// One pass of a view through the writer.
-fn feed(writer: &mut Writer<'_>, tx: &dyn ReadTx) -> Result<(), Error> {
+fn feed(
+    writer: &mut Writer<'_>,
+    tx: &dyn ReadTx,
+    pause: &mut dyn FnMut(usize),
+) -> Result<(), Error> {
     let mut buckets = Bucket::ALL;
     buckets.sort_by_key(|bucket| bucket.name());
-    let mut seen = 0;
+    let (mut seen, mut piece) = (0, 0);
     for bucket in buckets.into_iter().filter(|bucket| bucket.is_of_etcd()) {
         writer.begin(bucket.name().as_bytes())?;
         let mut result = Ok(());
         tx.scan(bucket, b"", &mut |key, value| {
             result = writer.entry(key, value);
             seen += key.len() + value.len();
+            piece += key.len() + value.len();
+            if piece >= PIECE_BYTES {
+                pause(std::mem::take(&mut piece));
+            }
             if seen >= FORGET_BYTES {
                 seen = 0;
                 tx.forget();

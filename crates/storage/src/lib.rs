@@ -27,6 +27,6 @@ pub use error::Error;
 pub use hash::hash_all;
 pub use window::{Flushed, Window};
 
-/// The longest key that a backend takes. Revision keys have 18 bytes; only names of users and roles
-/// come near, and apply refuses longer ones.
-pub const KEY_BYTES_MAX: usize = 511;
+/// The longest key that a backend takes, which is the longest of etcd's file. Revision keys have 18
+/// bytes; only names of users and roles come near, and apply refuses longer ones.
+pub const KEY_BYTES_MAX: usize = 32768;

@@ -10,7 +10,7 @@ use crate::{Error, Op};
 use super::{ACTIVE, LmdbBackend, Plain, engine};
 
 /// A transaction is committed when it holds so many bytes of keys and values.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// Or so many operations.
 const BATCH_OPS: usize = 1 << 17;
 
@@ -31,7 +31,7 @@ pub(super) fn replace(
     backend.write(|txn| {
         backend.state.put(txn, ACTIVE, &[spare as u8])?;
         Plain::forget(backend.state, txn, 1 - spare)?;
-        backend.generations[1 - spare].iter().try_for_each(|bucket| bucket.clear(txn))
+        backend.databases(1 - spare).try_for_each(|bucket| bucket.clear(txn))
     })?;
     backend.damage.forget();
     Ok(())
@@ -45,7 +45,7 @@ impl LmdbBackend {
             let _shared = self.gate.read();
             let txn = self.env.read_txn().map_err(engine)?;
             let mut left = false;
-            for bucket in &self.generations[spare] {
+            for bucket in self.databases(spare) {
                 left |= !bucket.is_empty(&txn).map_err(engine)?;
             }
             left
@@ -63,7 +63,7 @@ impl LmdbBackend {
     fn clear(&self, generation: usize) -> Result<(), Error> {
         self.write(|txn| {
             Plain::forget(self.state, txn, generation)?;
-            self.generations[generation].iter().try_for_each(|bucket| bucket.clear(txn))
+            self.databases(generation).try_for_each(|bucket| bucket.clear(txn))
         })
     }
 

@@ -137,15 +137,58 @@ fn keys_that_do_not_fit_are_refused_as_a_whole() {
     let lmdb = LmdbBackend::open(dir.path(), options()).unwrap();
     let backends: [&dyn Backend; 2] = [&lmdb, &MemBackend::new()];
     for backend in backends {
-        for bytes in [0, 512] {
+        for bytes in [0, KEY_BYTES_MAX + 1] {
             let ops =
                 [put(Bucket::AuthUsers, b"u", b""), put(Bucket::AuthUsers, &vec![1; bytes], b"")];
             let result = backend.commit(&ops);
             assert!(matches!(result, Err(Error::KeySize { bytes: b, .. }) if b == bytes));
             assert!(entries(&*backend.read().unwrap(), Bucket::AuthUsers, b"").is_empty());
         }
-        assert!(backend.commit(&[put(Bucket::AuthUsers, &[1; 511], b"")]).is_ok());
+        assert!(backend.commit(&[put(Bucket::AuthUsers, &[1; KEY_BYTES_MAX], b"")]).is_ok());
     }
+}
+
+#[test]
+fn keys_longer_than_the_engine_takes_are_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let lmdb = LmdbBackend::open(dir.path(), options()).unwrap();
+    let memory = MemBackend::new();
+    let backends: [&dyn Backend; 2] = [&lmdb, &memory];
+    let key = |bytes: usize, last: u8| [&vec![b'n'; bytes - 1][..], &[last]].concat();
+    let keys = [
+        key(511, b'n'),
+        key(512, b'a'),
+        key(512, b'n'),
+        key(600, b'a'),
+        key(600, b'z'),
+        key(512, b'z'),
+        b"ooo".to_vec(),
+        key(3, b'a'),
+    ];
+    for backend in backends {
+        let ops: Vec<Op> = keys.iter().map(|key| put(Bucket::AuthUsers, key, &key[..3])).collect();
+        backend.commit(&ops).unwrap();
+        // The same in another bucket is another row.
+        backend.commit(&[put(Bucket::AuthRoles, &keys[1], b"role")]).unwrap();
+        backend
+            .commit(&[Op::Delete { bucket: Bucket::AuthUsers, key: keys[3].clone().into() }])
+            .unwrap();
+        let view = backend.read().unwrap();
+        assert_eq!(view.get(Bucket::AuthUsers, &keys[4]).unwrap(), Some(&b"nnn"[..]));
+        assert_eq!(view.get(Bucket::AuthUsers, &keys[3]).unwrap(), None);
+        assert_eq!(view.get(Bucket::AuthRoles, &keys[1]).unwrap(), Some(&b"role"[..]));
+    }
+    let mut froms: Vec<Vec<u8>> = vec![Vec::new(), key(600, b'y'), key(700, b'n')];
+    froms.extend(keys);
+    for from in froms {
+        let [ours, expected] =
+            backends.map(|backend| entries(&*backend.read().unwrap(), Bucket::AuthUsers, &from));
+        assert_eq!(ours, expected);
+    }
+    let hash = |backend: &dyn Backend| hash_all(&*backend.read().unwrap()).unwrap();
+    assert_eq!(hash(&lmdb), hash(&memory));
+    lmdb.replace(&mut numbered(1, 0)).unwrap();
+    assert!(entries(&*lmdb.read().unwrap(), Bucket::AuthUsers, b"").is_empty());
 }
 
 fn numbered(count: u64, bytes: usize) -> impl Iterator<Item = Result<Op, Error>> {
