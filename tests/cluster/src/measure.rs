@@ -35,6 +35,15 @@ impl Samples {
         Samples::of(within.map(|(_, duration)| *duration).collect())
     }
 
+    /// When those were due, after the beginning, that took longest.
+    pub fn longest(&self, count: usize) -> Vec<Duration> {
+        let mut points = self.points.clone();
+        points.sort_unstable_by_key(|(_, duration)| std::cmp::Reverse(*duration));
+        let mut dues: Vec<_> = points.into_iter().take(count).map(|(due, _)| due).collect();
+        dues.sort_unstable();
+        dues
+    }
+
     /// How many.
     pub fn count(&self) -> usize {
         self.sorted.len()

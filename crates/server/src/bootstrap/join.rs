@@ -76,9 +76,12 @@ fn describe(cluster: &Membership) -> String {
     let members: Vec<String> = cluster
         .members()
         .map(|member| {
-            let (id, name) = (member.id, &member.name);
+            let (id, name, learner) = (member.id, &member.name, member.is_learner);
             let (peers, clients) = (member.peer_urls.join(" "), member.client_urls.join(" "));
-            format!("&{{ID:{id} Name:{name} PeerURLs:[{peers}] ClientURLs:[{clients}]}}")
+            format!(
+                "&{{ID:{id} RaftAttributes:{{PeerURLs:[{peers}] IsLearner:{learner}}} \
+                 Attributes:{{Name:{name} ClientURLs:[{clients}]}}}}"
+            )
         })
         .collect();
     format!(

@@ -72,7 +72,7 @@ pub(crate) async fn open(settings: &Settings, client: &PeerClient) -> Result<Par
         }
         return recover::recover(settings, &fs, backend, None);
     }
-    ensure!(!settings.config.force_new_cluster, "--force-new-cluster needs a write-ahead log");
+    // `--force-new-cluster` is about what is there: without anything, it means nothing, as in etcd.
     let view = backend.read().context("failed to read the store")?;
     let applied = storage::schema::meta::read_consistent(&*view).context("read the store")?;
     ensure!(applied.is_none(), "the store has data, but the write-ahead log is missing");

@@ -126,6 +126,15 @@ async fn a_stopping_leader_hands_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn force_means_nothing_to_a_first_start() {
+    let mut rig = Rig::serving(1);
+    rig.config.force_new_cluster = true;
+    rig.start_all().await;
+    rig.put(1, "a", "1").await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_goes_on_alone_by_force() {
     let mut rig = Rig::started(3).await;
     rig.put(1, "a", "1").await;

@@ -3,7 +3,7 @@
 //! A `.snap` file is written for older releases and tools; the store and the log do without. A
 //! `.snap.db` file is a database of the leader, needed until the store has taken it over.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use api::ids::RaftIndex;
 
@@ -47,7 +47,7 @@ pub(crate) fn remove_covered(snap_dir: &Path, applied: RaftIndex) {
     let remove = || -> io::Result<()> {
         for name in named(snap_dir, DATABASE)? {
             if index_of(&name).is_some_and(|index| index <= applied.0) {
-                fs::remove_file(snap_dir.join(&name))?;
+                remove_slowly(snap_dir, &name)?;
             }
         }
         Ok(())
@@ -55,6 +55,40 @@ pub(crate) fn remove_covered(snap_dir: &Path, applied: RaftIndex) {
     if let Err(error) = remove() {
         tracing::warn!(%error, "failed to remove databases of snapshots");
     }
+}
+
+/// What a file that goes is called; a start removes what is left under such names.
+const GOING: &str = "tmp-";
+/// So much of it goes at a time.
+const GOING_BYTES: u64 = 4 << 20;
+/// Pause between two such steps.
+const GOING_PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes the file from its name at once, and gives its room back in small steps, aside: a file system
+/// that discards what it frees keeps everybody waiting who shares the disk.
+fn remove_slowly(snap_dir: &Path, name: &str) -> io::Result<()> {
+    let going = snap_dir.join(format!("{GOING}{}", name.trim_end_matches(DATABASE)));
+    fs::rename(snap_dir.join(name), &going)?;
+    let aside = going.clone();
+    let work = move || shrink(&aside);
+    match std::thread::Builder::new().name("snap-gone".to_owned()).spawn(work) {
+        Ok(_detached) => Ok(()),
+        Err(_) => fs::remove_file(&going),
+    }
+}
+
+/// Makes the file shorter until nothing is left of it. Whatever fails, the next start removes it.
+fn shrink(path: &Path) {
+    let file = fs::File::options().write(true).open(path);
+    let mut left = fs::metadata(path).map_or(0, |file| file.len());
+    while let (Ok(file), true) = (&file, left > GOING_BYTES) {
+        left -= GOING_BYTES;
+        if file.set_len(left).is_err() {
+            break;
+        }
+        std::thread::sleep(GOING_PAUSE);
+    }
+    let _ = fs::remove_file(path);
 }
 
 fn named(snap_dir: &Path, suffix: &str) -> io::Result<Vec<String>> {
@@ -96,6 +130,18 @@ mod tests {
         remove_covered(dir.path(), RaftIndex(4));
         assert_eq!(kept(".snap.db"), ["0000000000000005.snap.db"]);
         assert!(dir.path().join("db").exists() && dir.path().join("x.snap.broken").exists());
+    }
+
+    #[test]
+    fn what_goes_has_lost_its_name_and_then_its_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = format!("{:016x}.snap.db", 3);
+        fs::write(dir.path().join(&name), vec![1; 2 * GOING_BYTES as usize + 1]).unwrap();
+        remove_covered(dir.path(), RaftIndex(3));
+        assert!(named(dir.path(), DATABASE).unwrap().is_empty());
+        while fs::read_dir(dir.path()).unwrap().count() > 0 {
+            std::thread::sleep(GOING_PAUSE);
+        }
     }
 
     /// The next one may have arrived before the store has followed the log to the first.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// The least rate, in bytes a second: what a disk hardly notices.
-const RATE_MIN: u64 = 24 << 20;
+const RATE_MIN: u64 = 12 << 20;
 /// The longest that a whole is stretched: entries gather behind a store on its way.
 const STRETCH_MAX: Duration = Duration::from_secs(20);
 /// Shorter pauses are saved up.
@@ -59,11 +59,11 @@ mod tests {
     fn a_piece_is_paused_for_and_lost_time_is_not_made_up() {
         let mut spread = Spread::over(100 << 20);
         let start = spread.began;
-        spread.done = 12 << 20;
+        spread.done = 6 << 20;
         assert_eq!(spread.ahead(start), Duration::from_millis(500));
         assert_eq!(spread.ahead(start + Duration::from_millis(400)), Duration::from_millis(100));
         assert_eq!(spread.ahead(start + Duration::from_millis(700)), Duration::ZERO);
-        spread.done = 24 << 20;
+        spread.done = 12 << 20;
         assert_eq!(spread.ahead(start + Duration::from_millis(700)), Duration::from_millis(500));
     }
 

@@ -21,6 +21,9 @@ use crate::{
     handle::Handle,
 };
 
+/// Bytes a second at which the view is measured: a processor would be busy with nothing else.
+const PLAN_RATE: f64 = (256 << 20) as f64;
+
 /// Begins to send the store to the receiver of `message`. Raft always hears how it ended.
 pub(super) fn snapshot(handle: &Handle, message: Message) {
     let to = MemberId(message.to);
@@ -39,7 +42,9 @@ fn send(handle: &Handle, mut message: Message) -> io::Result<()> {
     storage_loop::flush(handle);
     let broken = |error: storage::Error| io::Error::other(error);
     let view = handle.backend.read().map_err(broken)?;
-    let image = Image::plan(&*view).map_err(broken)?;
+    let mut spread = Spread::at_rate(PLAN_RATE);
+    let mut pause = |bytes| spread.pass(handle.progress.stopping(), bytes);
+    let image = Image::plan_in_pieces(&*view, &mut pause).map_err(broken)?;
     message.snapshot = Some(describe(handle, &*view)?);
     let Some(transport) = handle.network.transport() else {
         return Err(io::ErrorKind::NotConnected.into());

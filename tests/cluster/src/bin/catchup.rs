@@ -3,6 +3,7 @@
 //! `cargo run --release -p cluster --bin catchup`
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -37,6 +38,9 @@ struct Arguments {
     /// How it catches up.
     #[arg(long, default_value = "log,snapshot", value_delimiter = ',')]
     by: Vec<String>,
+    /// Keeps logs and data here.
+    #[arg(long)]
+    directory: Option<PathBuf>,
 }
 
 /// How much longer the leader's p99 may be meanwhile.
@@ -69,6 +73,7 @@ fn run(arguments: &Arguments, binary: &Binary, by: &str) -> Result<bool> {
         "snapshot" => binary.short_log_flags(10_000, 5_000),
         other => anyhow::bail!("--by {other}: log or snapshot"),
     };
+    options.directory = arguments.directory.as_ref().map(|directory| directory.join(by));
     let (rate, size, writes) = (arguments.rate, arguments.size, arguments.writes);
     let seconds = Duration::from_secs(arguments.seconds);
     let by_snapshot = by == "snapshot";
@@ -104,6 +109,7 @@ fn run(arguments: &Arguments, binary: &Binary, by: &str) -> Result<bool> {
     println!("  one away:          {}", alone.line());
     println!("  while it comes up: {}", during.line());
     println!("  until it was up:   {}", during.between(Duration::ZERO, took).line());
+    println!("  the longest began at {:.1?}", during.longest(10));
     Ok(verdict(&before, &during))
 }
 
