@@ -254,7 +254,11 @@ impl Running {
             let id = self.child.id().to_string();
             crate::shell::capture(command("kill").args(["-INT", &id]))?;
         }
-        self.finish()
+        // The end of its input must not come before the signal does.
+        let input = self.child.stdin.take();
+        let seen = self.finish();
+        drop(input);
+        seen
     }
 }
 
