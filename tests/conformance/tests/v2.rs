@@ -282,3 +282,42 @@ async fn what_is_too_large_is_refused() -> Result<()> {
     member.assert_sound();
     Ok(())
 }
+
+/// What a path means is what rights are judged by, however it is written.
+#[tokio::test]
+async fn no_spelling_of_a_path_leads_past_the_rights() -> Result<()> {
+    let mut session = Session::new(Member::under_test(&["--enable-v2"]).await).await?;
+    for line in [
+        "PUT /v2/keys/secret value=kept",
+        r#"json: PUT /v2/auth/users/root {"user":"root","password":"pw"}"#,
+        r#"json: PUT /v2/auth/roles/r {"role":"r","permissions":{"kv":{"read":["/r/*"],"write":["/r/*"]}}}"#,
+        r#"json: PUT /v2/auth/users/bob {"user":"bob","password":"b","roles":["r"]}"#,
+        r#"json: PUT /v2/auth/roles/guest {"role":"guest"}"#,
+        "PUT /v2/auth/enable",
+        "as bob:b",
+    ] {
+        let came = session.run(line).await?.unwrap_or_default();
+        ensure!(came.is_empty() || came.starts_with("20"), "{line}: {came}");
+    }
+    assert_eq!(session.ask("PUT /v2/keys/r/own", FORM, "value=1").await?.status, 201);
+    for path in
+        ["r/../secret", "r/%2e%2e/secret", "r/.%2E/secret", "r%2F..%2Fsecret", "r//../secret"]
+    {
+        for method in ["GET", "PUT", "DELETE"] {
+            let request = format!("{method} /v2/keys/{path}");
+            let answer = session.ask(&request, FORM, "value=taken").await?;
+            ensure!((300..400).contains(&answer.status), "{request}: {answer:?}");
+            assert_eq!(answer.header("location"), Some("/v2/keys/secret"), "{request}");
+        }
+    }
+    for request in
+        ["GET /v2/keys/secret", "GET /v2/keys/%73ecret", "GET /v2/keys/secret?quorum=true"]
+    {
+        assert_eq!(session.ask(request, FORM, "").await?.status, 401, "{request}");
+    }
+    session.run("as root:pw").await?;
+    let answer = session.ask("GET /v2/keys/secret", FORM, "").await?;
+    assert!(answer.body.contains(r#""value":"kept""#), "{answer:?}");
+    session.member.assert_sound();
+    Ok(())
+}
