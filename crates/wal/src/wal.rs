@@ -30,6 +30,9 @@ use crate::{
 /// Records that need no sync are written once there are this many bytes of them.
 const UNSYNCED_BYTES_MAX: usize = 128 << 10;
 
+/// From so many bytes a sync on, the next segment is not filled with zeros.
+const ZERO_FILL_SYNC_BYTES_MAX: u64 = 32 << 10;
+
 /// A buffer that one large save has blown up is not kept.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 
@@ -41,8 +44,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Whether segments are synced. Without (`--unsafe-no-fsync`) a power loss takes back saves.
     pub sync: bool,
-    /// Whether new segments are filled with zeros where that can be done ahead of their use: see
-    /// `prepare.rs`. Useless without `sync`.
+    /// Whether new segments are filled with zeros where that can be done ahead of their use, and
+    /// syncs are small: see `prepare.rs`. Useless without `sync`.
     pub zero_fill: bool,
 }
 
@@ -86,6 +89,8 @@ pub struct Wal {
     /// Alive while a preparation is.
     in_work: Weak<()>,
     stats: Stats,
+    /// What was done before the last segment was begun, or opened.
+    stats_before: Stats,
     /// Why nothing may be written any more.
     poison: Option<String>,
 }
@@ -217,6 +222,7 @@ impl Wal {
             prepared: None,
             in_work: Weak::new(),
             stats: Stats::default(),
+            stats_before: Stats::default(),
             poison: None,
         }
     }
@@ -335,7 +341,17 @@ impl Wal {
         }
         let token = Arc::new(());
         self.in_work = Arc::downgrade(&token);
-        Some(Preparation::new(Arc::clone(&self.fs), &self.dir, &self.options, token))
+        let zero_fill = self.options.zero_fill && !self.has_large_syncs();
+        let options = Options { zero_fill, ..self.options.clone() };
+        Some(Preparation::new(Arc::clone(&self.fs), &self.dir, options, token))
+    }
+
+    /// Whether so much was written with each sync of the last segment that zeros ahead of it, which
+    /// are as many bytes again, would cost more than they save.
+    fn has_large_syncs(&self) -> bool {
+        let syncs = self.stats.syncs - self.stats_before.syncs;
+        let bytes = self.stats.bytes - self.stats_before.bytes;
+        syncs > 0 && bytes / syncs >= ZERO_FILL_SYNC_BYTES_MAX
     }
 
     /// Takes the next segment from a [`Preparation`] of this log.

@@ -82,6 +82,7 @@ impl Wal {
         let name = Name { sequence, first_index: self.last_index + 1 };
         self.segments.push(Segment { name, file });
         self.offset = 0;
+        self.stats_before = self.stats;
         self.write_header();
         self.flush()?;
         self.sync_tail()?;

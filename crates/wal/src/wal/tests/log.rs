@@ -113,6 +113,40 @@ fn long_log(fs: &MemFs) -> Wal {
     wal
 }
 
+/// Zeros are as many bytes again as the log itself: they are for small syncs alone.
+#[test]
+fn segments_are_filled_with_zeros_only_for_small_syncs() {
+    use vfs::fault::{FaultFs, Operation};
+    let fs = FaultFs::new(Arc::new(disk()));
+    let made = Wal::create(Arc::new(fs.clone()), dir(), &METADATA, options(256 << 10));
+    let mut wal = made.unwrap();
+    let mut next = 1;
+    let mut written_ahead = |entries_in_one: u64, bytes: usize| {
+        let cut = wal.stats().segments_cut;
+        while wal.stats().segments_cut == cut {
+            let entries: Vec<_> =
+                (next..next + entries_in_one).map(|index| entry(index, 1, bytes)).collect();
+            next += entries_in_one;
+            wal.save(None, &entries).unwrap();
+        }
+        let some = wal.stats().bytes;
+        while wal.stats().bytes < some + (128 << 10) {
+            let entries: Vec<_> =
+                (next..next + entries_in_one).map(|index| entry(index, 1, bytes)).collect();
+            next += entries_in_one;
+            wal.save(None, &entries).unwrap();
+        }
+        let before = fs.count(Operation::Write);
+        let prepared = wal.preparation().unwrap().run().unwrap();
+        let writes = fs.count(Operation::Write) - before;
+        wal.prepared(prepared);
+        writes
+    };
+    assert_eq!(written_ahead(1, 1 << 10), 64, "a page at a time");
+    assert_eq!(written_ahead(50, 1 << 10), 0);
+    assert_eq!(written_ahead(1, 1 << 10), 64, "it is the last segment that counts");
+}
+
 #[test]
 fn segments_are_cut() {
     let fs = disk();
