@@ -111,12 +111,14 @@ fn rebuild_command() -> Command {
     let usage = "rebuild --data-dir {data dir} --endpoints {peers} [flags]";
     let about = "Makes the damaged store of a member that does not run anew from a healthy peer";
     let user = "name:password of a user who may take snapshots";
+    let replace = "Come back as a new member, for one whose log is damaged; with --user, of root";
     command("rebuild", usage, about)
         .arg(text("cacert", "verify certificates of the peers using this CA bundle", ""))
         .arg(text("cert", "identify to the peers using this TLS certificate file", ""))
         .arg(text("data-dir", "Required. Path to the data directory of the member.", ""))
         .arg(text("endpoints", "Required. Client endpoints of other members.", ""))
         .arg(text("key", "identify to the peers using this TLS key file", ""))
+        .arg(switch("replace", replace))
         .arg(text("user", user, ""))
         .arg(text("wal-dir", "Path to the WAL directory (use --data-dir if none given)", ""))
 }
@@ -289,7 +291,11 @@ fn execute(matches: &ArgMatches) -> Result<String, Ended> {
             };
             let data_dir = invocation.text("data-dir").into();
             let wal_dir = invocation.path_of("wal-dir");
-            Ok(rebuild::rebuild(&rebuild::Rebuild { data_dir, wal_dir, peers })?)
+            let config = rebuild::Rebuild { data_dir, wal_dir, peers };
+            match invocation.is_set("replace") {
+                true => Ok(rebuild::replace(&config)?),
+                false => Ok(rebuild::rebuild(&config)?),
+            }
         }
         ["completion"] => completion(&invocation),
         ["version"] => Ok(format!(

@@ -19,8 +19,12 @@
 //! Nothing is changed before the image is here and checked. Then, each step durable: the image gets the
 //! name by which the next start finds it, the damaged store is set aside, the record in the log makes
 //! the image count. Interrupted, the command can be run again.
+//!
+//! A member whose *log* is damaged has lost what it promised, and nobody can say what that was: it must
+//! not come back under its id. [`replace`] (`--replace`) is for it.
 
 mod fetch;
+mod replace;
 
 use std::{
     fs,
@@ -49,6 +53,7 @@ use wal::Wal;
 use crate::{Failure, console, defrag::sync_dir, exit::io, open, snapshot};
 
 pub use fetch::Peers;
+pub use replace::replace;
 
 const PLACE: &str = "utl/rebuild.rs";
 
@@ -96,7 +101,8 @@ pub fn rebuild(config: &Rebuild) -> Result<String, Failure> {
     let mut log = Log::open(&wal_dir)?;
     let temporary = snap_dir.join(format!("tmp-rebuild-{}", std::process::id()));
     let fetched = fetch::fetch(&config.peers, (log.cluster, log.member), &temporary)
-        .and_then(|()| Image::check(&temporary, &log));
+        .and_then(|()| Image::check(&temporary, (log.cluster, log.member)))
+        .and_then(|image| log.reaches(image));
     let image = fetched.inspect_err(|_| {
         // The failure before matters more than one of tidying up.
         let _ = fs::remove_file(&temporary);
@@ -124,7 +130,7 @@ pub fn rebuild(config: &Rebuild) -> Result<String, Failure> {
 impl Log {
     fn open(wal_dir: &Path) -> Result<Log, Failure> {
         let unsound = |error: wal::Error| {
-            let advice = "without its log the member must be removed and added anew";
+            let advice = "without its log the member can only come back as a new one: --replace";
             Failure::error(format!("the write-ahead log cannot be used: {error}; {advice}"))
         };
         let records = Wal::valid_snapshots(&OsFs, wal_dir).map_err(unsound)?;
@@ -138,22 +144,22 @@ impl Log {
         Ok(Log { wal, at, hard_state: log.hard_state, last, member, cluster })
     }
 
-    /// Makes the image count: `.snap` file, record, and a state that covers it.
+    /// The image, if there is no gap between it and the log.
+    fn reaches(&self, image: Image) -> Result<Image, Failure> {
+        if image.index >= self.at.index {
+            return Ok(image);
+        }
+        Err(Failure::error(format!(
+            "the peer has applied index {}, and the log of this member begins after {}: \
+             try again later, or with another peer",
+            image.index, self.at.index
+        )))
+    }
+
+    /// Makes the image count.
     fn record(&mut self, snap_dir: &Path, image: &Image) -> Result<(), Failure> {
-        let conf_state = Some(image.members.conf_state());
-        let record = walpb::Snapshot {
-            index: image.index,
-            term: image.term,
-            conf_state: conf_state.clone(),
-        };
-        let metadata = SnapshotMetadata { conf_state, index: image.index, term: image.term };
-        let data = image.members.to_v2_store().into();
-        let snapshot = Snapshot { data, metadata: Some(metadata) };
-        wal::snap::save(&OsFs, snap_dir, &snapshot).map_err(Failure::error)?;
-        self.wal.save_snapshot(&record).map_err(Failure::error)?;
         let state = self.covering(image);
-        self.wal.save(Some(&state), &[]).map_err(Failure::error)?;
-        self.wal.sync().map_err(Failure::error)
+        image.record(&mut self.wal, snap_dir, &state)
     }
 
     fn covering(&self, image: &Image) -> HardState {
@@ -165,7 +171,7 @@ impl Log {
 
 impl Image {
     /// Reads all of the file: nothing of it is taken on trust.
-    fn check(path: &Path, log: &Log) -> Result<Image, Failure> {
+    fn check(path: &Path, (cluster, member): (ClusterId, MemberId)) -> Result<Image, Failure> {
         let file = snapshot::verified(path, false)?;
         let len = file.len();
         drop(file);
@@ -187,37 +193,51 @@ impl Image {
         let Some((RaftIndex(index), term)) = consistent.filter(|(_, term)| term.0 > 0) else {
             return Err(Failure::error("the image does not say which entry it ends with"));
         };
-        let members = Membership::load(&*view, log.cluster, 0).map_err(Failure::error)?;
-        if members.member(log.member).is_none() {
-            let message = format!("member {} is not part of the cluster any more", log.member);
-            return Err(Failure::error(message));
-        }
-        if index < log.at.index {
-            let message = format!(
-                "the peer has applied index {index}, and the log of this member begins after {}: \
-                 try again later, or with another peer",
-                log.at.index
-            );
+        let members = Membership::load(&*view, cluster, 0).map_err(Failure::error)?;
+        if members.member(member).is_none() {
+            let message = format!("member {member} is not part of the cluster any more");
             return Err(Failure::error(message));
         }
         Ok(Image { path: path.to_owned(), index, term: term.0, members })
+    }
+
+    /// `.snap` file, record of the log, and the state that covers it.
+    fn record(&self, wal: &mut Wal, snap_dir: &Path, state: &HardState) -> Result<(), Failure> {
+        let (index, term, conf_state) = (self.index, self.term, Some(self.members.conf_state()));
+        let record = walpb::Snapshot { index, term, conf_state: conf_state.clone() };
+        let metadata = Some(SnapshotMetadata { conf_state, index, term });
+        let snapshot = Snapshot { data: self.members.to_v2_store().into(), metadata };
+        wal::snap::save(&OsFs, snap_dir, &snapshot).map_err(Failure::error)?;
+        wal.save_snapshot(&record).map_err(Failure::error)?;
+        wal.save(Some(state), &[]).map_err(Failure::error)?;
+        wal.sync().map_err(Failure::error)
+    }
+
+    /// Gives the file the name by which a start finds it.
+    fn place(&self, snap_dir: &Path) -> Result<(), Failure> {
+        let place = snap_dir.join(format!("{:016x}.snap.db", self.index));
+        fs::rename(&self.path, &place).map_err(|error| io("rename", &self.path, &error))?;
+        sync_dir(snap_dir)
     }
 }
 
 /// Gives the image its name, and puts the old store out of the way; returns where it is now.
 fn set_aside(snap_dir: &Path, image: &Image, store: &Path) -> Result<Option<PathBuf>, Failure> {
-    let place = snap_dir.join(format!("{:016x}.snap.db", image.index));
-    fs::rename(&image.path, &place).map_err(|error| io("rename", &image.path, &error))?;
-    sync_dir(snap_dir)?;
+    image.place(snap_dir)?;
     if !store.is_dir() {
         return Ok(None);
     }
-    let free = (0..).map(|number| match number {
-        0 => snap_dir.join(DAMAGED_NAME),
-        number => snap_dir.join(format!("{DAMAGED_NAME}.{number}")),
-    });
-    let aside = free.into_iter().find(|path| !path.exists()).expect("some number is free");
+    let aside = free(&snap_dir.join(DAMAGED_NAME));
     fs::rename(store, &aside).map_err(|error| io("rename", store, &error))?;
     sync_dir(snap_dir)?;
     Ok(Some(aside))
+}
+
+/// This path, or with a number behind it, so that nothing is there.
+fn free(path: &Path) -> PathBuf {
+    let numbered = |number| match number {
+        0 => path.to_owned(),
+        number => PathBuf::from(format!("{}.{number}", path.display())),
+    };
+    (0..).map(numbered).find(|path| !path.exists()).expect("some number is free")
 }

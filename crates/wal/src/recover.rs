@@ -186,6 +186,25 @@ pub(crate) fn valid_snapshots(fs: &dyn Fs, dir: &Path) -> Result<Vec<Snapshot>, 
     Ok(snapshots)
 }
 
+/// The metadata of the first segment that has it.
+pub(crate) fn owner(fs: &dyn Fs, dir: &Path) -> Result<Metadata, Error> {
+    let segments = segment::open_for_read(fs, dir, &segment::list(fs, dir)?)?;
+    let mut outcome = Err(Error::MetadataNotFound);
+    for segment in segments.chunks(1) {
+        let mut reader = Reader::new(segment);
+        while let Ok(Some((kind, record))) = reader.next() {
+            if kind == Kind::Metadata {
+                match Metadata::decode(record.data).map_err(|source| reader.invalid(source)) {
+                    Ok(metadata) => return Ok(metadata),
+                    unsound => outcome = unsound,
+                }
+                break;
+            }
+        }
+    }
+    outcome
+}
+
 /// All snapshot records, the last commit index, and how reading ended.
 pub(crate) fn snapshots(segments: &[Segment]) -> (Vec<Snapshot>, u64, Result<(), Error>) {
     let mut reader = Reader::new(segments);

@@ -239,6 +239,12 @@ impl Wal {
         recover::valid_snapshots(fs, dir)
     }
 
+    /// Whose log it is, as far as any segment still says: each begins with it. For a log whose
+    /// records can no longer be read.
+    pub fn owner(fs: &dyn Fs, dir: &Path) -> Result<walpb::Metadata, Error> {
+        recover::owner(fs, dir)
+    }
+
     /// Saves entries and then the state, with one write. With entries or a new term or vote it is
     /// synced before it returns; a new commit index alone is written later, with what comes next,
     /// because a raft node can always find it out again.

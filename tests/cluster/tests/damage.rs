@@ -1,5 +1,5 @@
 //! A member whose store is damaged says so, answers nothing that is damaged, and comes back with one
-//! command.
+//! command. One whose log is damaged does not start, and comes back as a new member with one command.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,19 +18,23 @@ const FOUND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Flips a bit in each copy of `value` in the store below `data_dir`.
 fn damage(data_dir: &Path, value: &str) -> Result<()> {
-    let path = data_dir.join("member/snap/oxetcd/data.mdb");
-    let mut file = std::fs::read(&path).context("read the store")?;
+    flip(&data_dir.join("member/snap/oxetcd/data.mdb"), value)
+}
+
+/// Flips a bit in each copy of `value` in a file.
+fn flip(path: &Path, value: &str) -> Result<()> {
+    let mut file = std::fs::read(path).context("read the file")?;
     let wanted = value.as_bytes();
     let places: Vec<usize> = file
         .windows(wanted.len())
         .enumerate()
         .filter_map(|(at, bytes)| (bytes == wanted).then_some(at))
         .collect();
-    ensure!(!places.is_empty(), "{value} is not in the store");
+    ensure!(!places.is_empty(), "{value} is not in {}", path.display());
     for at in places {
         file[at + 1] ^= 0x10;
     }
-    std::fs::write(&path, file).context("write the store")
+    std::fs::write(path, file).context("write the file")
 }
 
 /// The binary as `etcdutl`; whether it succeeded, and what it said.
@@ -107,6 +111,62 @@ fn a_damaged_member_is_found_out_and_rebuilt() -> Result<()> {
         cluster.member(victim).start()?;
         cluster.wait_ready(READY_LIMIT).await?;
         cluster.connection(victim).put("last", "1").await?;
+        cluster.wait_equal(READY_LIMIT).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_member_with_a_damaged_log_comes_back_as_a_new_one() -> Result<()> {
+    let binary = Binary::under_test()?;
+    let program: PathBuf = binary.path().to_owned();
+    Cluster::with(Options::of(binary, 3), async |cluster| {
+        for number in 0..20 {
+            let value = format!("<value {number:03} of a key>");
+            cluster.connection(0).put(&format!("key{number:03}"), &value).await?;
+        }
+        cluster.wait_equal(READY_LIMIT).await?;
+        let leader = cluster.wait_leader(READY_LIMIT).await?;
+        let victim = (leader + 1) % 3;
+        let old_id = cluster.id_of(victim).await?;
+        let member = cluster.member(victim);
+        member.terminate().await?;
+        let data_dir = member.data_dir();
+        let dir = data_dir.display().to_string();
+        let log = data_dir.join("member/wal/0000000000000000-0000000000000000.wal");
+        flip(&log, "<value 007 of a key>")?;
+        let (sound, told) = etcdutl(&program, &["check", "--data-dir", &dir])?;
+        ensure!(!sound && told.contains("FAULT: log: walpb: crc mismatch"), "{told}");
+
+        // A log that is damaged before its end has lost promises: no start, and no word of it served.
+        let member = cluster.member(victim);
+        member.start()?;
+        let code = member.wait_end(READY_LIMIT).await?;
+        let said = member.log_tail(3);
+        ensure!(code == Some(1), "{code:?}: {said}");
+        ensure!(said.contains("failed to read the WAL: walpb: crc mismatch"), "{said}");
+        ensure!(said.contains("0000000000000000-0000000000000000.wal"), "{said}");
+        cluster.connection(leader).put("later", "while it was down").await?;
+
+        let peer = cluster.member(leader).client_url().to_owned();
+        let rebuild = ["rebuild", "--data-dir", &dir, "--endpoints", &peer];
+        let (done, told) = etcdutl(&program, &rebuild)?;
+        ensure!(!done && told.contains("crc mismatch") && told.contains("--replace"), "{told}");
+        let (done, told) = etcdutl(&program, &[&rebuild[..], &["--replace"]].concat())?;
+        ensure!(done, "{told}");
+        let id = cluster.id_of(victim).await?;
+        ensure!(id != old_id, "the id is the old one");
+        cluster.member(victim).start()?;
+        cluster.wait_ready(READY_LIMIT).await?;
+        let read = cluster.connection(victim).get("key007", true).await?;
+        ensure!(read.as_deref() == Some("<value 007 of a key>"), "{read:?}");
+        cluster.connection(victim).put("last", "1").await?;
+        cluster.wait_equal(READY_LIMIT).await?;
+        cluster.member(victim).terminate().await?;
+        let (sound, told) = etcdutl(&program, &["check", "--data-dir", &dir])?;
+        ensure!(sound, "{told}");
+        cluster.member(victim).start()?;
+        cluster.wait_ready(READY_LIMIT).await?;
         cluster.wait_equal(READY_LIMIT).await?;
         Ok(())
     })

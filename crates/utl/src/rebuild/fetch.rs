@@ -4,11 +4,12 @@ use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use api::{
-    etcdserverpb::StatusRequest,
+    error::Error,
+    etcdserverpb::{MemberAddRequest, MemberListRequest, MemberRemoveRequest, StatusRequest},
     ids::{ClusterId, MemberId},
 };
 use client::{
@@ -22,6 +23,8 @@ use crate::{Failure, console, exit::io, progress::Progress};
 const PLACE: &str = "utl/rebuild/fetch.rs";
 /// How long a member may take to answer at all.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long the others may take to be a healthy cluster, which changes its members.
+const HEALTHY_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where the other members are, and how they are spoken to.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +64,39 @@ impl Peers {
 
 /// Writes the image of the first peer that gives one to `path`.
 pub(super) fn fetch(peers: &Peers, own: (ClusterId, MemberId), path: &Path) -> Result<(), Failure> {
+    first(peers, own, async |client| download(&client, path).await)
+}
+
+/// Makes a new member of an old one at the first peer that does, and writes its image to `path`;
+/// returns the new id.
+pub(super) fn exchange(
+    peers: &Peers,
+    own: (ClusterId, MemberId),
+    path: &Path,
+) -> Result<MemberId, Failure> {
+    let mut removed = false;
+    let outcome = first(peers, own, async |client| {
+        let member = readd(&client, own.1, &mut removed).await?;
+        download(&client, path).await?;
+        Ok(member)
+    });
+    outcome.map_err(|failure| {
+        if !removed {
+            return failure;
+        }
+        let what = "the member was removed from the cluster, and this stopped before the end";
+        let advice = "add it (etcdctl member add) if it is not in the list of members, and start it \
+                      with an empty data dir and --initial-cluster-state=existing";
+        Failure::error(format!("{}; {what}: {advice}", failure.message))
+    })
+}
+
+/// Does something with the first peer that lets it be done.
+fn first<T>(
+    peers: &Peers,
+    own: (ClusterId, MemberId),
+    mut act: impl AsyncFnMut(Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let endpoints = Endpoint::parse_list(&peers.endpoints);
     if endpoints.is_empty() {
         return Err(Failure::bad_args("--endpoints names no peer"));
@@ -70,8 +106,10 @@ pub(super) fn fetch(peers: &Peers, own: (ClusterId, MemberId), path: &Path) -> R
     let mut last = None;
     for endpoint in endpoints {
         let name = endpoint.as_str().to_owned();
-        match runtime.block_on(fetch_from(peers.config(endpoint)?, own, path)) {
-            Ok(()) => return Ok(()),
+        let config = peers.config(endpoint)?;
+        let attempt = async { act(connect(config, own).await?).await };
+        match runtime.block_on(attempt) {
+            Ok(done) => return Ok(done),
             Err(failure) => {
                 let fields = [("endpoint", name.into()), ("error", failure.message.clone().into())];
                 console::warn(PLACE, "no image from this peer", &fields);
@@ -82,12 +120,15 @@ pub(super) fn fetch(peers: &Peers, own: (ClusterId, MemberId), path: &Path) -> R
     Err(last.expect("there was an endpoint"))
 }
 
-async fn fetch_from(
+fn failed(error: client::error::Error) -> Failure {
+    Failure::error(error.message())
+}
+
+/// A client of a member of the same cluster that is not this one.
+async fn connect(
     config: Config,
     (cluster, member): (ClusterId, MemberId),
-    path: &Path,
-) -> Result<(), Failure> {
-    let failed = |error: client::error::Error| Failure::error(error.message());
+) -> Result<Client, Failure> {
     let client = Client::new(config).await.map_err(failed)?;
     let status = client.with_timeout(ANSWER_LIMIT).status(StatusRequest {}).await;
     let header = status.map_err(failed)?.header.unwrap_or_default();
@@ -98,6 +139,45 @@ async fn fetch_from(
     if header.member_id == member.0 {
         return Err(Failure::error("it is the member that is to be rebuilt"));
     }
+    Ok(client)
+}
+
+/// Removes the member and adds one with its addresses; returns the id of that one.
+async fn readd(client: &Client, member: MemberId, removed: &mut bool) -> Result<MemberId, Failure> {
+    let client = || client.with_timeout(ANSWER_LIMIT);
+    let list = client().member_list(MemberListRequest { linearizable: true }).await;
+    let members = list.map_err(failed)?.members;
+    let Some(old) = members.iter().find(|known| known.id == member.0) else {
+        return Err(Failure::error(format!("member {member} is not part of the cluster any more")));
+    };
+    let request = MemberRemoveRequest { id: old.id };
+    patiently(async || client().member_remove(request).await).await?;
+    *removed = true;
+    let request = MemberAddRequest { peer_urls: old.peer_urls.clone(), is_learner: old.is_learner };
+    let added = patiently(async || client().member_add(request.clone()).await).await?;
+    let added = added.member.unwrap_or_default();
+    let fields =
+        [("old-id", member.to_string().into()), ("new-id", MemberId(added.id).to_string().into())];
+    console::info(PLACE, "the member has a new id", &fields);
+    Ok(MemberId(added.id))
+}
+
+/// Calls again while the members have not been connected with each other for long enough.
+async fn patiently<T>(
+    mut call: impl AsyncFnMut() -> Result<T, client::error::Error>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Err(error) if error.is(Error::UnhealthyCluster) && began.elapsed() < HEALTHY_LIMIT => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return other.map_err(failed),
+        }
+    }
+}
+
+async fn download(client: &Client, path: &Path) -> Result<(), Failure> {
     let mut answers = client.snapshot().await.map_err(failed)?;
     let mut file = File::create(path).map_err(|error| io("create", path, &error))?;
     let mut progress = None;

@@ -178,3 +178,31 @@ fn sectors_behind_a_hole_are_cleared() {
     drop(wal);
     assert_eq!(open(&fs, &snapshot(0, 0)).unwrap().1.entries.len(), 19);
 }
+
+#[test]
+fn a_damaged_log_still_says_whose_it_is() {
+    let fs = disk();
+    let mut wal = create(&fs, 16384);
+    for index in 1..60 {
+        wal.save(None, &[entry(index, 1, 1000)]).unwrap();
+    }
+    drop(wal);
+    let paths: Vec<_> = names(&fs).iter().map(|name| dir().join(name)).collect();
+    assert!(paths.len() > 2);
+    let flip = |path: &Path, at: u64| {
+        let file = fs.open(path, OpenMode::Write).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, at).unwrap();
+        file.write_at(&[byte[0] ^ 4], at).unwrap();
+    };
+    // In an entry, then in what the first segment and the next begin with.
+    for (path, at) in [(&paths[0], 5000), (&paths[0], 36), (&paths[1], 36)] {
+        flip(path, at);
+        assert!(Wal::valid_snapshots(&fs, dir()).is_err());
+        assert_eq!(Wal::owner(&fs, dir()).unwrap(), METADATA);
+    }
+    for path in &paths[2..] {
+        flip(path, 36);
+    }
+    assert!(Wal::owner(&fs, dir()).is_err());
+}
