@@ -5,12 +5,13 @@ use anyhow::Result;
 use crate::shell::{command, root, run as sh};
 
 /// Runs seeds; `--release` is for cargo (the profile `sim`, in which a panic ends its seed alone), all
-/// else for the simulator.
+/// else for the simulator. It has its switches for mutants, all off, so that one build serves both
+/// tasks.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut cargo = command("cargo");
     cargo.args(["run", "--quiet", "-p", "sim"]);
     if args.iter().any(|arg| arg == "--release") {
-        cargo.args(["--profile", "sim"]);
+        cargo.args(["--profile", "sim", "--features", "switch"]);
     }
     cargo.arg("--").args(args.iter().filter(|arg| *arg != "--release"));
     sh(&mut cargo)

@@ -18,6 +18,7 @@ const CHECKERS: &[(&str, &str)] = &[
     ("applied another entry", "one log"),
     ("before those under it", "one log"),
     ("differs from others", "equal hashes at equal index"),
+    ("is never even with its log", "equal hashes at equal index"),
     ("members differ", "equal hashes at equal index"),
     ("watcher", "watch: ordered, unique, atomic, complete"),
     ("progress", "watch: bookmarks"),

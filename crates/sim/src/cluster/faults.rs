@@ -239,9 +239,31 @@ impl World {
         self.feed(leader, Input::ProposeConfChange { ticket: change.id, change })
     }
 
-    /// A member loses power and comes back after a while.
+    /// A member loses power, or only its process ends, and it comes back after a while. Now and then
+    /// power goes soon after a process was killed: what that one had not synced must not have become
+    /// a foundation of the next.
     pub(super) fn crash(&mut self, member: u64, mid_write: bool) {
         let killed = self.rng.random_bool(0.3);
+        let off_us = self.end_life(member, mid_write, killed);
+        if killed && self.faulty && self.rng.random_bool(0.3) {
+            let later = off_us + self.rng.random_range(1_000..300_000);
+            self.after(later, Event::PowerLoss { member });
+        }
+    }
+
+    /// Power goes soon after a process was killed.
+    pub(super) fn lose_power(&mut self, member: u64) {
+        if !self.faulty {
+            return;
+        }
+        if self.slots[&member].live.is_some() {
+            self.count("losses of power soon after a kill");
+        }
+        self.end_life(member, false, false);
+    }
+
+    /// Ends a life; returns when the next one begins.
+    fn end_life(&mut self, member: u64, mid_write: bool, killed: bool) -> u64 {
         let seed = (!killed).then(|| self.rng.random());
         let longest = if self.rng.random_bool(0.3) { 100_000 } else { 4_000_000 };
         let off_us = self.rng.random_range(1_000..longest);
@@ -249,12 +271,13 @@ impl World {
             self.count("of all ends: only the process");
         }
         let slot = self.slot(member);
-        let Some(live) = slot.live.take() else { return };
+        let Some(live) = slot.live.take() else { return off_us };
         slot.disk = Some(live.crash(mid_write, seed));
         slot.gate = Gate::default();
         slot.paused_until_us = 0;
         self.lose_watchers(member);
         self.after(off_us, Event::Start { member });
+        off_us
     }
 
     /// Cuts links: one member off, two halves, some links one way.

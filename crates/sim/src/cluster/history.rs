@@ -271,8 +271,8 @@ impl History {
             return Ok(());
         };
         // The lease that had expired was revoked meanwhile, and another one has its id. In etcd that
-        // one ends, too.
-        if leases.granted_ms(lease).is_some_and(|granted| granted > decided_us / 1000) {
+        // one ends, too. (In the same millisecond as well: none is granted and expires in one.)
+        if leases.granted_ms(lease).is_some_and(|granted| granted >= decided_us / 1000) {
             return Ok(());
         }
         let jumped =

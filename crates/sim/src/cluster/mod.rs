@@ -48,6 +48,8 @@ const RECOVERY_US: u64 = 60_000_000;
 const QUIET_US: u64 = 10_000_000;
 /// Watchers have taken all there is after this long.
 const TOLD_US: u64 = 3_000_000;
+/// Everything that waits is in the store after so many flushes.
+const FLUSHES_MAX: usize = 10_000;
 /// Lockers use leases above this.
 const LOCK_LEASES: i64 = 1_000;
 
@@ -96,6 +98,7 @@ enum Event {
     Fault(faults::Kind),
     Heal,
     Stop { member: u64 },
+    PowerLoss { member: u64 },
 }
 
 /// A place for a member: its disk, and the member while it runs.
@@ -358,7 +361,12 @@ impl World {
         for id in self.members() {
             if let Some(live) = &mut self.slot(id).live {
                 // Removals of a compaction reach members at different times.
+                let mut flushes = 0;
                 while !live.is_settled() {
+                    flushes += 1;
+                    if flushes > FLUSHES_MAX {
+                        return Err(format!("the store of member {id} is never even with its log"));
+                    }
                     live.flush(1000, 0).map_err(|died| format!("member {id}: {}", died.0))?;
                 }
                 hashes.insert(id, live.hash());

@@ -80,6 +80,7 @@ impl World {
             Event::GiveUp { client, operation } => self.client_gives_up(client, operation),
             Event::Fault(kind) => self.fault(kind)?,
             Event::Heal => self.cut.clear(),
+            Event::PowerLoss { member } => self.lose_power(member),
             Event::Stop { member } => self.stop_removed(member),
         }
         Ok(())
