@@ -12,7 +12,7 @@ use replica::Input;
 
 use super::{
     Event, LOCK_LEASES, World,
-    history::{Asked, Told, Who},
+    history::{Asked, Expiry, Told, Who},
     lockers::Locker,
     reads::Waits,
 };
@@ -171,17 +171,18 @@ impl World {
         self.next_id
     }
 
-    /// The lessor of the leader of `term` has found these leases expired, at `decided_us`.
+    /// The lessor of the leader of `term` has found these leases expired, at `decided_us`
+    /// and with this much of the log applied.
     pub(super) fn revoke(
         &mut self,
         member: u64,
         leases: Vec<i64>,
         term: Term,
-        decided_us: u64,
+        (decided_us, applied): (u64, u64),
     ) -> Result<(), String> {
         for lease in leases {
             let id = self.id();
-            self.history.expiries.insert(id, (lease, member, decided_us));
+            self.history.expiries.insert(id, Expiry { lease, member, decided_us, applied });
             // The server may have too much to do: the lessor asks again.
             if self.rng.random_bool(0.1) {
                 self.count("expired leases put off");

@@ -46,6 +46,16 @@ pub(super) struct Renewal {
     pub(super) replaced: bool,
 }
 
+/// A lessor's decision that a lease has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expiry {
+    pub(super) lease: i64,
+    pub(super) member: u64,
+    pub(super) decided_us: u64,
+    /// What the member had applied by then: it knows of no later grant.
+    pub(super) applied: u64,
+}
+
 /// What a client was told.
 pub(super) enum Told {
     /// The answer to a change.
@@ -68,6 +78,15 @@ pub(super) struct Operation {
     pub(super) ended: Option<(u64, Told)>,
 }
 
+/// What a replay of the log has met so far.
+#[derive(Default)]
+struct Seen {
+    /// The ids of requests.
+    ids: BTreeSet<u64>,
+    /// Where each lease was granted last.
+    grants: BTreeMap<i64, u64>,
+}
+
 /// One committed entry.
 struct Committed {
     entry: Entry,
@@ -84,8 +103,8 @@ pub(super) struct History {
     log: Vec<Committed>,
     /// Changes by the id of their request.
     pub(super) by_id: BTreeMap<u64, usize>,
-    /// Revokes that a lessor asked for: request id to lease, member and time.
-    pub(super) expiries: BTreeMap<u64, (i64, u64, u64)>,
+    /// Revokes that a lessor asked for, by request id.
+    pub(super) expiries: BTreeMap<u64, Expiry>,
     /// Jumps of clocks: the member, when, and how far in milliseconds.
     pub(super) jumps: Vec<(u64, u64, u64)>,
     /// Whether clocks drift.
@@ -202,7 +221,7 @@ impl History {
             }
         }
         let mut model = Model::new();
-        let mut seen = BTreeSet::new();
+        let mut seen = Seen::default();
         for at in reads.get(&0).into_iter().flatten() {
             self.check_read(*at, &mut model)?;
         }
@@ -226,19 +245,20 @@ impl History {
         &self,
         committed: &Committed,
         model: &mut Model,
-        seen: &mut BTreeSet<u64>,
+        seen: &mut Seen,
         positions: &mut BTreeMap<usize, u64>,
     ) -> Result<(), String> {
         let index = committed.entry.index;
         let request = InternalRaftRequest::decode(committed.entry.data.clone())
             .map_err(|error| format!("entry {index} is no request: {error}"))?;
         let id = request.header.as_ref().map_or(0, |header| header.id);
-        if !seen.insert(id) {
+        if !seen.ids.insert(id) {
             return Err(format!("request {id} was applied twice, again at entry {index}"));
         }
         if let Some(expiry) = self.expiries.get(&id) {
-            self.check_expiry(*expiry, model)?;
+            self.check_expiry(*expiry, model, &seen.grants)?;
         }
+
         let operation = self.by_id.get(&id).copied();
         if let Some(at) = operation {
             for claim in self.claims.get(&at).into_iter().flatten() {
@@ -246,6 +266,9 @@ impl History {
             }
         }
         let expected = model.apply(&request, committed.at_us / 1000);
+        if let (Some(grant), Ok(_)) = (&request.lease_grant, &expected) {
+            seen.grants.insert(grant.id, index);
+        }
         let Some(at) = operation else { return Ok(()) };
         if let Some(before) = positions.insert(at, index) {
             return Err(format!("one operation took effect at entry {before} and at {index}"));
@@ -263,16 +286,17 @@ impl History {
     /// No lease ends early by the clock of the member that decided it.
     fn check_expiry(
         &self,
-        (lease, member, decided_us): (i64, u64, u64),
+        Expiry { lease, member, decided_us, applied }: Expiry,
         model: &Model,
+        grants: &BTreeMap<i64, u64>,
     ) -> Result<(), String> {
         let leases = model.leases();
         let Some((since_ms, ttl)) = leases.since_ms(lease).zip(leases.ttl(lease)) else {
             return Ok(());
         };
         // The lease that had expired was revoked meanwhile, and another one has its id. In etcd that
-        // one ends, too. (In the same millisecond as well: none is granted and expires in one.)
-        if leases.granted_ms(lease).is_some_and(|granted| granted >= decided_us / 1000) {
+        // one ends, too.
+        if grants.get(&lease).is_some_and(|granted| *granted > applied) {
             return Ok(());
         }
         let jumped =

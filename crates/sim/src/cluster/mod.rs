@@ -93,7 +93,7 @@ enum Event {
     GiveUp { client: usize, operation: usize },
     Again { member: u64, operation: usize, request: Box<InternalRaftRequest>, who: Who },
     AskIndex { member: u64, life: u64, number: u64 },
-    Revoke { member: u64, life: u64, leases: Vec<i64>, term: Term, decided_us: u64 },
+    Revoke { member: u64, life: u64, leases: Vec<i64>, term: Term, decided: (u64, u64) },
     Replace { member: u64 },
     Fault(faults::Kind),
     Heal,

@@ -67,9 +67,9 @@ impl World {
                     self.ask_index(member, number)?;
                 }
             }
-            Event::Revoke { member, life, leases, term, decided_us } => {
+            Event::Revoke { member, life, leases, term, decided } => {
                 if self.lives(member, life) {
-                    self.revoke(member, leases, term, decided_us)?;
+                    self.revoke(member, leases, term, decided)?;
                 }
             }
             Event::Again { member, operation, request, who } => {
@@ -284,8 +284,10 @@ impl World {
                 // The server looks first whether it leads, which may take a while.
                 let slow = self.rng.random_bool(0.2);
                 let delay = self.rng.random_range(0..if slow { 3_000_000 } else { 5_000 });
-                let (life, decided_us) = (self.slot(member).life, self.now_us);
-                self.after(delay, Event::Revoke { member, life, leases, term, decided_us });
+                let slot = &self.slots[&member];
+                let applied = slot.live.as_ref().map_or(0, |live| live.applied().0);
+                let (life, decided) = (slot.life, (self.now_us, applied));
+                self.after(delay, Event::Revoke { member, life, leases, term, decided });
             }
             Happened::RemovedSelf => self.after(1_000_000, Event::Stop { member }),
         }
