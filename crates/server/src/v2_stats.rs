@@ -230,7 +230,7 @@ mod tests {
             follower.to_json(),
             r#"{"latency":{"current":30,"average":20,"standardDeviation":10,"minimum":10,"maximum":30},"counts":{"fail":0,"success":2}}"#
         );
-        assert!(Follower::default().to_json().contains("\"minimum\":9223372036854775808"));
+        assert!(Follower::default().to_json().contains("\"minimum\":9223372036854776000"));
     }
 
     #[test]

@@ -225,8 +225,8 @@ impl Request {
     /// The request, if a service would let it pass.
     pub(crate) fn valid(&self, id: u64, revision: i64) -> Option<InternalRaftRequest> {
         use apply::validate;
-        let mut request = InternalRaftRequest::default();
-        request.header = Some(RequestHeader { id, ..RequestHeader::default() });
+        let header = Some(RequestHeader { id, ..RequestHeader::default() });
+        let mut request = InternalRaftRequest { header, ..InternalRaftRequest::default() };
         match self {
             Request::Put(put) => {
                 let put = put.request();

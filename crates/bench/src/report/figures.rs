@@ -72,7 +72,8 @@ impl Figures {
         for (name, ratio) in &outcome.ratios {
             figures.push(name, *ratio, Better::Lower);
         }
-        for (name, count) in outcome.counters.iter().filter(|(name, _)| name.starts_with("beside")) {
+        for (name, count) in outcome.counters.iter().filter(|(name, _)| name.starts_with("beside"))
+        {
             figures.push(name, *count as f64, Better::Neither);
         }
         let known = [
