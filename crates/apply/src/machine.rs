@@ -134,7 +134,7 @@ impl StateMachine {
     fn apply_next(&self, entry: &Entry, context: Context) -> Applied {
         match EntryType::try_from(entry.r#type) {
             Ok(EntryType::EntryNormal) if entry.data.is_empty() => {
-                let effects = vec![Effect::LeaderElected];
+                let effects = vec![Effect::LeaderElected { term: Term(entry.term) }];
                 finish(0, Ok(Response::Empty), Traces { effects, ..Traces::default() })
             }
             Ok(EntryType::EntryNormal) => self.apply_request(entry, context),

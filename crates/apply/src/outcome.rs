@@ -6,7 +6,7 @@ use api::{
     error::{Code, Error},
     etcdserverpb as pb,
     event::Changes,
-    ids::MemberId,
+    ids::{MemberId, Term},
     raftpb::ConfChange,
 };
 use membership::{Member, Version};
@@ -66,9 +66,13 @@ pub enum Response {
 /// Something that the shell carries out after an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The first entry of a term: reads may be served in it, and the leader becomes the primary
-    /// lessor.
-    LeaderElected,
+    /// An empty entry. The first of its term is one: reads may be served in that term, and its leader
+    /// becomes the primary lessor. What of a change of members is left when another one is under way
+    /// is an empty entry, too.
+    LeaderElected {
+        /// The term of the entry.
+        term: Term,
+    },
     /// The write took the store over its quota: propose a NOSPACE alarm for this member, and answer
     /// the client after that.
     RaiseNoSpace,

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{etcdserverpb::LeaseCheckpoint, ids::LeaseId, leasepb};
+use api::{
+    etcdserverpb::LeaseCheckpoint,
+    ids::{LeaseId, Term},
+    leasepb,
+};
 use bytes::Bytes;
+use mutants::{Mutant, is_on};
 use storage::{Op, schema};
 
 use crate::expiry::{Deadlines, pace};
@@ -123,7 +128,8 @@ impl Lease {
 pub struct Lessor {
     pub(crate) options: Options,
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
-    pub(crate) primary: bool,
+    /// The term in which this member is the primary, if it is.
+    pub(crate) primary: Option<Term>,
     /// On the primary holds every lease exactly once, at its `due`; empty elsewhere.
     pub(crate) expiries: Deadlines,
     /// On the primary holds the leases with a `checkpoint_due`; empty elsewhere.
@@ -136,7 +142,7 @@ impl Lessor {
         Lessor {
             options,
             leases: BTreeMap::new(),
-            primary: false,
+            primary: None,
             expiries: Deadlines::default(),
             checkpoints: Deadlines::default(),
         }
@@ -154,7 +160,7 @@ impl Lessor {
             self.leases.insert(LeaseId(lease.id), Lease::new(ttl, lease.remaining_ttl));
         }
         for (id, key) in attachments {
-            if mutants::is_on(mutants::Mutant::AttachmentsLost) {
+            if is_on(Mutant::AttachmentsLost) {
                 break;
             }
             self.attach(id, &key);
@@ -180,7 +186,7 @@ impl Lessor {
         }
         let ttl = ttl_s.max(self.options.min_ttl_s);
         let mut lease = Lease::new(ttl, 0);
-        if self.primary {
+        if self.is_primary() {
             lease.expiry = now.saturating_add(lease.life_ms());
             lease.due = lease.expiry;
             self.expiries.insert(lease.due, id);
@@ -194,7 +200,7 @@ impl Lessor {
     /// Removes a lease and returns the keys to delete, in ascending order.
     pub fn revoke(&mut self, id: LeaseId, ops: &mut Vec<Op>) -> Result<Vec<Bytes>, Error> {
         let lease = self.leases.remove(&id).ok_or(Error::NotFound)?;
-        if self.primary {
+        if self.is_primary() {
             self.expiries.remove(lease.due, id);
         }
         if let Some(at) = lease.checkpoint_due {
@@ -223,7 +229,7 @@ impl Lessor {
 
     /// Gives a lease its full time to live again, and returns that in seconds.
     pub fn renew(&mut self, id: LeaseId, now: u64) -> Result<i64, RenewError> {
-        if !self.primary {
+        if !self.is_primary() {
             return Err(RenewError::NotPrimary);
         }
         let lease = self.leases.get_mut(&id).ok_or(RenewError::NotFound)?;
@@ -260,16 +266,23 @@ impl Lessor {
         }
     }
 
-    /// Makes this member the primary: each lease gets its (remaining) time to live from now on, and
-    /// `extend_ms` more. Many leases are spread, so that they do not expire together.
-    pub fn promote(&mut self, extend_ms: u64, now: u64) {
+    /// Makes this member the primary of a term in which it leads: each lease gets its (remaining)
+    /// time to live from now on, and `extend_ms` more. Many leases are spread, so that they do not
+    /// expire together.
+    ///
+    /// That happens once in a term: what has expired in it stays so, because the revocations that
+    /// were asked for may be on their way.
+    pub fn promote(&mut self, term: Term, extend_ms: u64, now: u64) {
+        if self.primary == Some(term) && !is_on(Mutant::PromotedAgain) {
+            return;
+        }
         self.demote();
-        self.primary = true;
+        self.primary = Some(term);
         let start = now.saturating_add(extend_ms);
         let mut deadlines: Vec<(u64, LeaseId)> = self
             .leases
             .iter()
-            .map(|(id, lease)| match mutants::is_on(mutants::Mutant::PromoteKeepsTime) {
+            .map(|(id, lease)| match is_on(Mutant::PromoteKeepsTime) {
                 true => (start.saturating_add(lease.life_ms() / 2), *id),
                 false => (start.saturating_add(lease.life_ms()), *id),
             })
@@ -287,10 +300,10 @@ impl Lessor {
 
     /// Makes this member a follower: nothing expires here.
     pub fn demote(&mut self) {
-        if !self.primary {
+        if !self.is_primary() {
             return;
         }
-        self.primary = false;
+        self.primary = None;
         self.expiries = Deadlines::default();
         self.checkpoints = Deadlines::default();
         for lease in self.leases.values_mut() {
@@ -300,6 +313,12 @@ impl Lessor {
 
     /// Whether this member expires and renews leases.
     pub fn is_primary(&self) -> bool {
+        self.primary.is_some()
+    }
+
+    /// The term in which this member is the primary, if it is: what it wants done holds in that term
+    /// alone.
+    pub fn primary_term(&self) -> Option<Term> {
         self.primary
     }
 
@@ -318,7 +337,10 @@ impl Lessor {
         let lease = self.leases.get(&id)?;
         let left_ms = i128::from(lease.expiry) - i128::from(now);
         let left = i64::try_from(left_ms / 1000).unwrap_or(i64::MAX);
-        Some(TimeToLive { granted_ttl: lease.ttl, remaining_ttl: self.primary.then_some(left) })
+        Some(TimeToLive {
+            granted_ttl: lease.ttl,
+            remaining_ttl: self.is_primary().then_some(left),
+        })
     }
 
     /// The keys attached to a lease, in ascending order.
@@ -328,7 +350,7 @@ impl Lessor {
 
     /// All leases: on the primary the one that expires first comes first, elsewhere by id.
     pub fn leases(&self) -> Vec<LeaseId> {
-        if !self.primary {
+        if !self.is_primary() {
             return self.leases.keys().copied().collect();
         }
         let mut by_expiry: Vec<(u64, LeaseId)> =

@@ -19,7 +19,7 @@ impl Lessor {
     /// lease that was handed out for revocation comes again if it is still there after the retry
     /// time.
     pub fn handle_tick(&mut self, now: u64, out: &mut Vec<LeaseAction>) {
-        if !self.primary {
+        if !self.is_primary() {
             return;
         }
         let expired = self.take_expired(now);
@@ -82,7 +82,7 @@ impl Lessor {
     /// Puts a lease in the checkpoint queue if it has more than one interval left.
     pub(crate) fn schedule_checkpoint(&mut self, id: LeaseId, now: u64) {
         let Some(interval) = self.options.checkpoint_interval_ms else { return };
-        if !self.primary {
+        if !self.is_primary() {
             return;
         }
         let lease = self.leases.get_mut(&id).expect("checkpoints are scheduled for known leases");

@@ -96,6 +96,8 @@ mutants! {
         "a leader that was replaced renews leases";
     PromoteKeepsTime = "promote-keeps-time", "ours", "lease::Lessor::promote",
         "a new leader does not give leases their whole time again";
+    PromotedAgain = "promoted-again", "ours", "lease::Lessor::promote",
+        "leases whose end is on its way come back with the next empty entry of the term";
     ExpiryForgotten = "expiry-forgotten", "ours", "lease::Lessor",
         "a lease whose end was proposed once is not asked for again";
     AttachmentsLost = "attachments-lost", "ours", "lease::Lessor::restore",

@@ -104,9 +104,14 @@ pub(crate) async fn renew_here(handle: &Handle, id: LeaseId) -> Result<i64, Unan
         match renewed {
             // The time counts from before the question whether this member still leads: should it
             // be replaced after the answer, the next leader starts the lease's time later.
-            Ok(ttl) if handle.is_confirmed_leader().await => {
+            Ok(_) if handle.is_confirmed_leader().await => {
+                // What leaders before this one decided has been applied by now, the end of this
+                // lease perhaps; another one may have been granted under its id.
+                let now = handle.clock.now_ms();
+                let found = handle.shared.lessor.lock().time_to_live(id, now);
+                let found = found.ok_or(Unanswered::NotFound)?;
                 handle.metrics.leases.renewed.inc();
-                return Ok(ttl);
+                return Ok(found.granted_ttl);
             }
             Ok(_) => return Err(Unanswered::NotPrimary),
             Err(RenewError::NotFound) => return Err(Unanswered::NotFound),

@@ -8,7 +8,7 @@ use api::{
         LeaseCheckpointRequest, LeaseGrantRequest, LeaseRevokeRequest, alarm_request::AlarmAction,
     },
     event::EventKind,
-    ids::{LeaseId, Revision},
+    ids::{LeaseId, Revision, Term},
     leasepb,
     membershippb::{
         Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest,
@@ -341,7 +341,7 @@ fn compaction_names_its_revision() {
 fn entries_of_raft_itself_have_effects_only() {
     let mut member = Member::new();
     let applied = member.entry(EntryType::EntryNormal, Vec::new());
-    assert_eq!(applied.effects, [Effect::LeaderElected]);
+    assert_eq!(applied.effects, [Effect::LeaderElected { term: Term(2) }]);
     assert_eq!((applied.request_id, applied.result), (0, Ok(Response::Empty)));
     let applied = member.request(InternalRaftRequest::default());
     assert_eq!(applied.effects, [Effect::UnknownRequest]);

@@ -9,7 +9,7 @@ const S: u64 = 1000;
 
 fn primary() -> Lessor {
     let mut lessor = Lessor::new(Options::new(2));
-    lessor.promote(0, 0);
+    lessor.promote(Term(1), 0, 0);
     lessor
 }
 
@@ -74,7 +74,7 @@ fn what_is_stored_comes_back_without_a_deadline() {
     assert!(!restored.is_primary());
     assert_eq!(revoked(&mut restored, u64::MAX), []);
 
-    restored.promote(S, 100 * S);
+    restored.promote(Term(1), S, 100 * S);
     let left = |id| restored.time_to_live(LeaseId(id), 100 * S).unwrap();
     assert_eq!(left(5), TimeToLive { granted_ttl: 60, remaining_ttl: Some(34) });
     assert_eq!(left(-1), TimeToLive { granted_ttl: 70, remaining_ttl: Some(71) });
@@ -118,9 +118,25 @@ fn followers_never_expire_or_renew() {
     let left = TimeToLive { granted_ttl: 5, remaining_ttl: None };
     assert_eq!(lessor.time_to_live(LeaseId(1), S), Some(left));
     grant(&mut lessor, 2, 5, 0);
-    lessor.promote(S, 2000 * S);
+    lessor.promote(Term(2), S, 2000 * S);
     assert_eq!(revoked(&mut lessor, 2006 * S - 1), []);
     assert_eq!(revoked(&mut lessor, 2006 * S), [1, 2]);
+}
+
+#[test]
+fn what_has_expired_does_not_come_back_within_a_term() {
+    let mut lessor = primary();
+    grant(&mut lessor, 1, 5, 0);
+    assert_eq!(revoked(&mut lessor, 5 * S), [1]);
+    // The revocation is on its way when another empty entry of this term is applied.
+    lessor.promote(Term(1), S, 5 * S + 1);
+    assert_eq!(lessor.renew(LeaseId(1), 5 * S + 2), Err(RenewError::Expired));
+    // In a later term nothing of it counts.
+    lessor.promote(Term(2), S, 6 * S);
+    assert_eq!(lessor.primary_term(), Some(Term(2)));
+    assert_eq!(lessor.renew(LeaseId(1), 6 * S), Ok(5));
+    lessor.demote();
+    assert_eq!(lessor.primary_term(), None);
 }
 
 #[test]
@@ -161,7 +177,7 @@ fn many_leases_drip_out_after_a_change_of_leader() {
     for id in 1..=count {
         grant(&mut lessor, id, 10, 0);
     }
-    lessor.promote(S, 0);
+    lessor.promote(Term(1), S, 0);
     let (mut now, mut gone) = (0, 0);
     while gone < count {
         now += 500;
@@ -181,7 +197,7 @@ fn long_leases_are_checkpointed_until_renewed() {
     let mut options = Options::new(2);
     options.checkpoint_interval_ms = Some(300 * S);
     let mut lessor = Lessor::new(options);
-    lessor.promote(0, 0);
+    lessor.promote(Term(1), 0, 0);
     grant(&mut lessor, 1, 1000, 0);
     grant(&mut lessor, 2, 300, 0);
     let checkpoint = |id, remaining_ttl| {
@@ -195,7 +211,7 @@ fn long_leases_are_checkpointed_until_renewed() {
 
     // A change of leader now counts from the record.
     assert_eq!(lessor.renew(LeaseId(1), 310 * S), Err(RenewError::Checkpointed));
-    lessor.promote(0, 310 * S);
+    lessor.promote(Term(2), 0, 310 * S);
     assert_eq!(lessor.time_to_live(LeaseId(1), 310 * S).unwrap().remaining_ttl, Some(700));
 
     lessor.checkpoint(LeaseId(1), 0, true, &mut Vec::new());
@@ -208,7 +224,7 @@ fn a_renewed_lease_without_a_record_is_looked_at_again() {
     let mut options = Options::new(2);
     options.checkpoint_interval_ms = Some(300 * S);
     let mut lessor = Lessor::new(options);
-    lessor.promote(0, 0);
+    lessor.promote(Term(1), 0, 0);
     grant(&mut lessor, 1, 1000, 0);
     lessor.renew(LeaseId(1), 300 * S).unwrap();
     assert_eq!(tick(&mut lessor, 300 * S), []);

@@ -218,8 +218,8 @@ impl ApplyLoop {
         match effect {
             Effect::Compact { .. } => self.outlets.storage.push_always(StorageEvent::Compact),
             Effect::ConfChange(change) => handle.node.push_always(NodeEvent::ConfChange { change }),
-            Effect::LeaderElected => {
-                promote(handle);
+            Effect::LeaderElected { term } => {
+                promote(handle, term);
                 handle.signals.first_commit();
             }
             Effect::RaiseNoSpace => {
@@ -321,13 +321,15 @@ fn size_text(result: &Result<Response, ApplyError>) -> String {
     format!("size:{bytes}")
 }
 
-/// This member leads and has committed in its term: it is the one to expire leases.
-fn promote(handle: &Handle) {
+/// If this member leads in `term`, it has committed in it: it is the one to expire leases. An older
+/// leader's entry says nothing of what this one has still to apply.
+fn promote(handle: &Handle, term: Term) {
     let extend = handle.limits.election_timeout.as_millis() as u64;
     let now = handle.clock.now_ms();
-    // Looked at under the lock: who loses leadership says so first and takes the lock then.
+    // Looked at under the lock: who loses leadership says so first and takes the lock then. The term
+    // last: it is told before the leader.
     let mut lessor = handle.shared.lessor.lock();
-    if handle.progress.leader() == handle.member {
-        lessor.promote(extend, now);
+    if handle.progress.leader() == handle.member && handle.progress.term() == term {
+        lessor.promote(term, extend, now);
     }
 }

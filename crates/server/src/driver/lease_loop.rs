@@ -26,9 +26,8 @@ pub(crate) async fn run(handle: Handle) {
         }
         let mut actions = Vec::new();
         let now = handle.clock.now_ms();
-        // Of now or before: what the lessor says after a change of leaders is dropped, not proposed.
-        let term = handle.progress.term();
-        handle.shared.lessor.lock().handle_tick(now, &mut actions);
+        // What the lessor says holds in its own term: after a change of leaders it is dropped.
+        let Some(term) = tick(&handle, now, &mut actions) else { continue };
         for action in actions {
             match action {
                 LeaseAction::Revoke(ids) => {
@@ -47,6 +46,14 @@ pub(crate) async fn run(handle: Handle) {
             }
         }
     }
+}
+
+/// What the lessor wants done, and the term in which it is the primary.
+fn tick(handle: &Handle, now: u64, actions: &mut Vec<LeaseAction>) -> Option<Term> {
+    let mut lessor = handle.shared.lessor.lock();
+    let term = lessor.primary_term()?;
+    lessor.handle_tick(now, actions);
+    Some(term)
 }
 
 /// Revokes expired leases, a bounded number at a time. The ticker goes on meanwhile; the lessor does

@@ -89,6 +89,7 @@ impl Live {
             watching,
             waiting: BTreeSet::new(),
             happened: Vec::new(),
+            failed: None,
         })
     }
 }

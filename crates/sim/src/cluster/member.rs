@@ -112,6 +112,8 @@ pub(super) struct Live {
     /// The ids of requests whose clients wait here.
     pub(super) waiting: BTreeSet<u64>,
     pub(super) happened: Vec<Happened>,
+    /// The disk failed where nothing could say so at once.
+    pub(super) failed: Option<Died>,
 }
 
 /// Work of the state machine, in order.
@@ -272,9 +274,7 @@ impl Live {
                     Effect::ConfChange(change) => {
                         self.handle(Input::ApplyConfChange { change: change.clone() }, now_ms);
                     }
-                    Effect::LeaderElected if self.leads => {
-                        self.machine.shared().lessor.lock().promote(1000, now_ms);
-                    }
+                    Effect::LeaderElected { term } => self.promote(*term, now_ms),
                     Effect::Compact { .. } => self.compacting = true,
                     Effect::RemovedSelf => self.happened.push(Happened::RemovedSelf),
                     _ => {}
@@ -283,6 +283,13 @@ impl Live {
             self.happened.push(Happened::Applied(entry, Box::new(applied)));
         }
         self.handle(Input::Applied { index: self.at.0 }, now_ms);
+    }
+
+    /// An empty entry of a term: its leader is the one to expire leases.
+    fn promote(&mut self, term: Term, now_ms: u64) {
+        if self.leads && self.node.status().term == term {
+            self.machine.shared().lessor.lock().promote(term, 1000, now_ms);
+        }
     }
 
     /// Commits the window, and records a snapshot of the log when enough is safe in the store.
@@ -341,11 +348,14 @@ impl Live {
     /// What the lessor wants done.
     pub(super) fn tick_leases(&mut self, now_ms: u64) {
         let mut actions = Vec::new();
-        self.machine.shared().lessor.lock().handle_tick(now_ms, &mut actions);
+        let shared = self.machine.shared();
+        let mut lessor = shared.lessor.lock();
+        let Some(term) = lessor.primary_term() else { return };
+        lessor.handle_tick(now_ms, &mut actions);
+        drop(lessor);
         for action in actions {
             if let LeaseAction::Revoke(ids) = action {
                 let ids = ids.into_iter().map(|id| id.0).collect();
-                let term = self.node.status().term;
                 self.happened.push(Happened::Expired(ids, term));
             }
         }

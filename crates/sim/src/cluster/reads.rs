@@ -117,13 +117,20 @@ impl World {
         let slot = self.slot(member);
         let Some(live) = &slot.live else { return Ok(()) };
         let (applied, leads, now) = (live.applied().0, live.leads, live.node.status().term);
+        let shared = live.machine.shared().clone();
         let due = |round: &mut Round| round.index.is_some_and(|index| index <= applied);
         let Some(round) = slot.gate.round.take_if(due) else { return Ok(()) };
         for waits in round.waits {
             match waits {
                 Waits::Read(operation) => self.answer_read(member, operation)?,
                 Waits::Renewal { operation, term, renewal } if leads && term == now => {
-                    self.end(operation, Told::Renewed(renewal));
+                    // What leaders before this one decided has been applied by now.
+                    let there = shared.lessor.lock().contains(LeaseId(renewal.lease));
+                    let told = match there {
+                        true => Told::Renewed(Renewal { position: applied, ..renewal }),
+                        false => Told::Refused,
+                    };
+                    self.end(operation, told);
                 }
                 Waits::Renewal { operation, .. } => self.end(operation, Told::Refused),
             }

@@ -16,14 +16,18 @@ use super::{
 };
 
 impl Live {
-    /// A `MsgSnap` leaves with the store as it is now; none when the store cannot be committed.
+    /// A `MsgSnap` leaves with the store as it is now. When that cannot be committed the member stops,
+    /// as the server does: nobody would ever tell raft what became of the message.
     pub(super) fn letter(&mut self, mut message: Message) -> Option<Letter> {
         if message.r#type != MessageType::MsgSnap as i32 {
             return Some(Letter { message, database: None });
         }
         let backend = self.backend.clone();
         let early = is_on(Mutant::SnapshotOfTwoViews).then(|| self.metadata_of(&*view(&*backend)));
-        self.flush_store().ok()?;
+        if let Err(died) = self.flush_store() {
+            self.failed.get_or_insert(died);
+            return None;
+        }
         let view = view(&*backend);
         let metadata = early.unwrap_or_else(|| self.metadata_of(&*view))?;
         let database = Some(image_of(&*view));

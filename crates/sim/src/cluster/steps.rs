@@ -167,7 +167,8 @@ impl World {
             true => catch_unwind(AssertUnwindSafe(|| act(live)))
                 .unwrap_or_else(|_| Err(Died("stopped by damage".to_owned()))),
         };
-        if let Err(died) = outcome {
+        let failed = live.failed.take();
+        if let Some(died) = outcome.err().or(failed) {
             return self.died(member, &died);
         }
         let happened = std::mem::take(&mut live.happened);
