@@ -15,7 +15,7 @@ use membership::Member;
 use replica::PeerProgress;
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::{driver::NodeEvent, handle::Handle, status::Failure};
+use crate::{driver::NodeEvent, handle::Handle, status::Failure, waiters::Ended};
 
 /// A member's consensus at one moment.
 #[derive(Clone, Debug)]
@@ -46,16 +46,16 @@ impl Handle {
         }
         let began_ms = self.clock.now_ms();
         let had_leader = self.progress.leader() != MemberId(0);
-        let mut wait = self.waiters.register(change.id);
+        let mut wait = self.wait_for(change.id);
         self.node.push_always(NodeEvent::ProposeConfChange { change });
-        match timeout(self.limits.request_timeout, wait.result()).await {
-            Ok(Some(Ok(Response::Members(members)))) => Ok(members),
-            Ok(Some(Ok(other))) => {
+        match wait.result().await {
+            Ended::Answered(Ok(Response::Members(members))) => Ok(members),
+            Ended::Answered(Ok(other)) => {
                 panic!("a change of members is answered with members: {other:?}")
             }
-            Ok(Some(Err(failure))) => Err(failure),
-            Ok(None) => Err(Error::Stopped.into()),
-            Err(_) => {
+            Ended::Answered(Err(failure)) => Err(failure),
+            Ended::Dropped => Err(Error::Stopped.into()),
+            Ended::Expired => {
                 self.metrics.proposals_failed.inc();
                 Err(self.timed_out(began_ms, had_leader))
             }

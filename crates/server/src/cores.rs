@@ -2,8 +2,12 @@
 //!
 //! What a connection's task wakes is on the same thread; nothing is stolen, and a batch of answers is
 //! written by one thread in one go. What is long is taken elsewhere by the services themselves.
+//!
+//! What other threads have for tasks here they put into the thread's mailbox, a batch at a time: the
+//! thread is woken once for all of it, and wakes its tasks itself.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     sync::{
@@ -14,7 +18,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Makes a task; called on the thread that runs it.
@@ -30,6 +35,77 @@ struct Core {
     /// Tasks that it has.
     load: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What is to be done on a thread of this file.
+type Letter = Box<dyn FnOnce() + Send>;
+
+/// What other threads have for one of these.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    letters: Mutex<Vec<Letter>>,
+    told: Notify,
+}
+
+thread_local! {
+    static HOME: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
+}
+
+/// The mailbox of the present thread, if it is one of these.
+pub(crate) fn home() -> Option<Arc<Mailbox>> {
+    HOME.with_borrow(Clone::clone)
+}
+
+impl Mailbox {
+    fn post(&self, letter: Letter) {
+        let mut letters = self.letters.lock();
+        letters.push(letter);
+        if letters.len() == 1 {
+            self.told.notify_one();
+        }
+    }
+
+    /// Does what is posted, for ever.
+    async fn open(&self) {
+        loop {
+            self.told.notified().await;
+            let letters = std::mem::take(&mut *self.letters.lock());
+            for letter in letters {
+                letter();
+            }
+        }
+    }
+}
+
+/// Things that belong to tasks, gathered by the threads that own these.
+pub(crate) struct Posts<T>(Vec<(Option<Arc<Mailbox>>, Vec<T>)>);
+
+impl<T: Send + 'static> Posts<T> {
+    /// None.
+    pub(crate) fn new() -> Posts<T> {
+        Posts(Vec::new())
+    }
+
+    /// Adds one for the thread with this mailbox; without one, for any thread.
+    pub(crate) fn add(&mut self, home: Option<Arc<Mailbox>>, item: T) {
+        let of = |home: &Option<Arc<Mailbox>>| home.as_ref().map(Arc::as_ptr);
+        match self.0.iter_mut().find(|(known, _)| of(known) == of(&home)) {
+            Some((_, items)) => items.push(item),
+            None => self.0.push((home, vec![item])),
+        }
+    }
+
+    /// Has `each` called with every one of them, on the thread that it belongs to.
+    pub(crate) fn deliver(self, each: fn(T)) {
+        let here = home();
+        for (home, items) in self.0 {
+            let work = move || items.into_iter().for_each(each);
+            match home.filter(|home| here.as_ref().is_none_or(|here| !Arc::ptr_eq(here, home))) {
+                None => work(),
+                Some(home) => home.post(Box::new(work)),
+            }
+        }
+    }
 }
 
 /// Counts a task while it is there.
@@ -79,7 +155,10 @@ impl Core {
             .context("start a runtime for clients")?;
         let (jobs, mut taken) = mpsc::unbounded_channel::<Job>();
         let work = move || {
+            let mailbox = Arc::new(Mailbox::default());
+            HOME.set(Some(mailbox.clone()));
             runtime.block_on(async {
+                tokio::spawn(async move { mailbox.open().await });
                 while let Some(job) = taken.recv().await {
                     tokio::spawn(job());
                 }
@@ -127,5 +206,34 @@ mod tests {
         assert!(counts.values().all(|count| *count == 2));
         drop(cores);
         assert!(heard.recv().is_err(), "every task was dropped");
+    }
+
+    #[test]
+    fn what_is_posted_is_done_on_the_thread_it_belongs_to() {
+        let cores = Cores::start().unwrap();
+        let (told, heard) = std::sync::mpsc::channel();
+        let (home_told, homes) = std::sync::mpsc::channel();
+        for _ in 0..cores.cores.len() {
+            let home_told = home_told.clone();
+            cores.spawn(move || async move {
+                home_told.send((home(), std::thread::current().id())).unwrap();
+                std::future::pending::<()>().await;
+            });
+        }
+        let mut posts = Posts::new();
+        posts.add(None, (told.clone(), std::thread::current().id()));
+        for _ in 0..cores.cores.len() {
+            let (home, thread) = homes.recv().unwrap();
+            posts.add(home.clone(), (told.clone(), thread));
+            posts.add(home, (told.clone(), thread));
+        }
+        assert_eq!(posts.0.len(), 1 + cores.cores.len());
+        posts.deliver(|(told, thread)| {
+            told.send(thread == std::thread::current().id()).unwrap();
+        });
+        drop(told);
+        for _ in 0..1 + 2 * cores.cores.len() {
+            assert!(heard.recv().unwrap());
+        }
     }
 }

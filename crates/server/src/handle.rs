@@ -1,6 +1,10 @@
 //! What services hold of the member: propose a change, pass the read gate, look at shared state.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::{
     error::Error,
@@ -9,9 +13,9 @@ use api::{
 };
 use apply::{Response, Shared};
 use auth::Identity;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
-use prost::Message;
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -24,14 +28,18 @@ use crate::{
     peer_client::PeerClient,
     peers::Peers,
     progress::Progress,
+    proposal::Proposal,
     read_gate::ReadGate,
     request_id::RequestIds,
     signals::Signals,
     slow,
     status::Failure,
     telemetry::{self, Tracer},
-    waiters::Waiters,
+    waiters::{Ended, Wait, Waiters},
 };
+
+/// How often waits are looked at.
+const EXPIRY: Duration = Duration::from_millis(100);
 
 /// The outcome of a proposal: what apply made of it.
 pub(crate) type Outcome = Result<Response, Failure>;
@@ -49,6 +57,26 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// A request under way through raft.
+struct Sent<'a> {
+    wait: Wait<'a, Outcome>,
+    name: &'static str,
+    began: Instant,
+    began_ms: u64,
+    had_leader: bool,
+    _pending: Pending<'a>,
+}
+
+/// Ends the waits whose time is up, for ever.
+pub(crate) async fn expire_waits(handle: Handle) {
+    let mut ticks = tokio::time::interval(EXPIRY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        handle.waiters.expire(handle.clock.now_ms());
     }
 }
 
@@ -112,60 +140,87 @@ impl Handle {
 
     /// Takes a request through raft and returns what applying it answered (spec raft-server.md,
     /// section 4): backpressure, size, propose, wait.
-    pub(crate) async fn propose(&self, request: InternalRaftRequest) -> Outcome {
-        self.check_pressure()?;
-        self.propose_for(Identity::nobody(), request).await
+    pub(crate) fn propose(
+        &self,
+        request: InternalRaftRequest,
+    ) -> impl Future<Output = Outcome> + Send + '_ {
+        // Not within the future: see `Proposal`.
+        let proposal = Proposal::from(request);
+        async move {
+            self.check_pressure()?;
+            self.propose_for(Identity::nobody(), proposal).await
+        }
     }
 
     /// The same for a request of `who`, after the check of pressure.
-    pub(crate) async fn propose_for(&self, who: Identity, request: InternalRaftRequest) -> Outcome {
-        self.propose_in(who, request, None).await
+    pub(crate) async fn propose_for(&self, who: Identity, proposal: Proposal) -> Outcome {
+        let sent = self.send(who, proposal, None)?;
+        self.outcome(sent).await
     }
 
-    /// The same for a request that, with a term, only its leader may propose.
+    /// The same for a request that only the leader of a term may propose.
     pub(crate) async fn propose_in(
         &self,
         who: Identity,
-        mut request: InternalRaftRequest,
-        as_leader_of: Option<Term>,
+        proposal: Proposal,
+        as_leader_of: Term,
     ) -> Outcome {
+        let sent = self.send(who, proposal, Some(as_leader_of))?;
+        self.outcome(sent).await
+    }
+
+    /// Registers a wait for the request `id`, for as long as a request may take.
+    pub(crate) fn wait_for(&self, id: u64) -> Wait<'_, Outcome> {
+        let limit_ms = self.limits.request_timeout.as_millis() as u64;
+        self.waiters.register(id, self.clock.now_ms() + limit_ms)
+    }
+
+    /// Hands a request to the node thread.
+    fn send(
+        &self,
+        who: Identity,
+        proposal: Proposal,
+        as_leader_of: Option<Term>,
+    ) -> Result<Sent<'_>, Failure> {
         let id = self.ids.next();
         let (username, auth_revision) = (who.user, who.revision);
-        request.header = Some(RequestHeader { id, username, auth_revision });
-        let size = request.encoded_len();
-        if size > self.limits.request_bytes_max {
-            return Err(Error::RequestTooLarge.into());
-        }
-        let mut data = Vec::with_capacity(size);
-        request.encode(&mut data).expect("a vector grows");
-        let name = request_name::of(&data);
-        let began_ms = self.clock.now_ms();
-        let had_leader = self.progress.leader() != MemberId(0);
-        let mut wait = self.waiters.register(id);
-        // Counted before the push, and until this future ends or is dropped by its client.
-        let _pending = Pending::new(&self.metrics.proposals_pending);
-        self.progress.add_unsynced(data.len());
+        let header = RequestHeader { id, username, auth_revision };
+        let data = proposal.encode(header, self.limits.request_bytes_max);
+        let data = Bytes::from(data.ok_or(Error::RequestTooLarge)?);
+        let sent = Sent {
+            name: request_name::of(&data),
+            began_ms: self.clock.now_ms(),
+            began: Instant::now(),
+            had_leader: self.progress.leader() != MemberId(0),
+            wait: self.wait_for(id),
+            // Counted before the push, and until this is dropped, by its client maybe.
+            _pending: Pending::new(&self.metrics.proposals_pending),
+        };
         let size = data.len();
-        let data = bytes::Bytes::from(data);
+        self.progress.add_unsynced(size);
         slow::asks(|| slow::Asked::Proposal(data.clone()));
         telemetry::event("Send raft proposal");
         if self.node.push(NodeEvent::Propose { id, data, as_leader_of }).is_err() {
             self.progress.remove_unsynced(size);
             return Err(Error::TooManyRequests.into());
         }
-        let began = std::time::Instant::now();
-        let outcome = timeout(self.limits.request_timeout, wait.result()).await;
-        let answered = matches!(outcome, Ok(Some(_)));
-        self.metrics.requests.observe(name, answered, began.elapsed());
-        match outcome {
-            Ok(Some(outcome)) => {
+        Ok(sent)
+    }
+
+    /// Waits for what comes of a request.
+    async fn outcome(&self, mut sent: Sent<'_>) -> Outcome {
+        let ended = sent.wait.result().await;
+        let answered = matches!(ended, Ended::Answered(_));
+        self.metrics.observe_request(sent.name, answered, sent.began.elapsed());
+        match ended {
+            Ended::Answered(outcome) => {
                 telemetry::event("Receive raft result");
                 outcome
             }
-            Ok(None) => Err(Error::Stopped.into()),
-            Err(_) => {
+            Ended::Dropped => Err(Error::Stopped.into()),
+            Ended::Expired => {
                 self.metrics.proposals_failed.inc();
-                let failure = self.timed_out(began_ms, had_leader);
+                let failure = self.timed_out(sent.began_ms, sent.had_leader);
                 telemetry::failed(&failure.message);
                 Err(failure)
             }
@@ -178,8 +233,8 @@ impl Handle {
     }
 
     /// The same for one request: leases may be revoked for longer if the gate PriorityRequest is on.
-    pub(crate) fn check_pressure_on(&self, request: &InternalRaftRequest) -> Result<(), Failure> {
-        let goes_first = self.limits.priority_requests && request.lease_revoke.is_some();
+    pub(crate) fn check_pressure_on(&self, proposal: &Proposal) -> Result<(), Failure> {
+        let goes_first = self.limits.priority_requests && proposal.revokes();
         let factor = if goes_first { 2 } else { 1 };
         self.check_gap(self.limits.apply_gap_max * factor)
     }
@@ -221,7 +276,8 @@ impl Handle {
         if cost == 0 || self.limits.quota.has_room(cost, in_use) {
             return Ok(());
         }
-        crate::member::raise_no_space(self).await;
+        // Rare: it is not to make the futures of all puts larger.
+        Box::pin(crate::member::raise_no_space(self)).await;
         Err(Error::NoSpace.into())
     }
 

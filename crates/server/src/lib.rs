@@ -33,6 +33,7 @@ mod peer_http;
 mod peers;
 mod profile;
 mod progress;
+mod proposal;
 mod publish;
 mod read_gate;
 mod reconfig;

@@ -153,6 +153,8 @@ impl Member {
                 settings.peer_stalled,
             ));
         }
+        // Those that stop may wait, too.
+        let expiring = tokio::spawn(crate::handle::expire_waits(handle.clone()));
         let mut tasks = tokio::task::JoinSet::new();
         for bound in listeners.clients {
             let settings = settings.http.clone();
@@ -179,9 +181,11 @@ impl Member {
         handle.progress.set_stopping();
         while tasks.join_next().await.is_some() {}
         self.stop();
+        handle.waiters.forget();
         handle.network.stop();
         handle.progress.set_peers_stopping();
         while peer_tasks.join_next().await.is_some() {}
+        expiring.abort();
         handle.tracer.close().await;
     }
 

@@ -1,6 +1,7 @@
 //! The Prometheus series of a member, with etcd's names (spec metrics.md). The only file that names
 //! them, with `network`; what lower layers count is read from their `stats` when a scrape comes.
 
+mod busy;
 mod gauges;
 mod grpc;
 mod network;
@@ -26,6 +27,7 @@ use prometheus::{
 pub(crate) use process::{heap, open_files_max};
 
 use crate::handle::Handle;
+use busy::Busy;
 use gauges::Gauges;
 pub(crate) use grpc::Call;
 use grpc::GrpcMetrics;
@@ -52,6 +54,8 @@ pub(crate) struct Metrics {
     pub(crate) backend_commit: Histogram,
     pub(crate) snapshot_duration: Histogram,
     apply: HistogramVec,
+    busy_applies: Busy,
+    busy_requests: Busy,
     pub(crate) lease_expired: IntCounter,
     pub(crate) health_success: IntCounter,
     pub(crate) health_failures: IntCounter,
@@ -234,6 +238,8 @@ impl Metrics {
             ),
             snapshot_duration: snapshot_histogram(&r),
             apply: apply_histogram(&r),
+            busy_applies: Busy::default(),
+            busy_requests: Busy::default(),
             lease_expired: counter(
                 &r,
                 "etcd_debugging_server_lease_expired_total",
@@ -262,8 +268,16 @@ impl Metrics {
     }
 
     /// Counts one applied entry.
-    pub(crate) fn observe_apply(&self, op: &str, success: &str, took: std::time::Duration) {
-        self.apply.with_label_values(&["v3", op, success]).observe(took.as_secs_f64());
+    pub(crate) fn observe_apply(&self, op: &str, success: bool, took: std::time::Duration) {
+        let labels = ["v3", op, if success { "true" } else { "false" }];
+        self.busy_applies.observe(&self.apply, op, success, &labels, took.as_secs_f64());
+    }
+
+    /// Counts a request that took so long.
+    pub(crate) fn observe_request(&self, name: &str, success: bool, took: std::time::Duration) {
+        let labels = [name, if success { "true" } else { "false" }];
+        let duration = &self.requests.duration;
+        self.busy_requests.observe(duration, name, success, &labels, took.as_secs_f64());
     }
 
     /// The text exposition of every series, gauges freshly read.

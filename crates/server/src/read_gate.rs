@@ -1,7 +1,7 @@
 //! Linearizable reads: one ReadIndex round serves every reader that arrived while the round before
 //! it was under way (raft paper section 6.4 of the thesis; spec raft-server.md section 3).
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use api::{error::Error, ids::RaftIndex};
 use config::GoDuration;
@@ -11,12 +11,18 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{driver::NodeEvent, handle::Handle, status::Failure};
+use crate::{
+    cores::{self, Mailbox, Posts},
+    driver::NodeEvent,
+    handle::Handle,
+    status::Failure,
+};
 
 /// How long one attempt waits for its answer before a new id is sent.
 const RETRY: Duration = Duration::from_millis(500);
 
-type Reader = oneshot::Sender<Result<(), Failure>>;
+/// A task that waits, and the thread that it is on.
+type Reader = (Option<Arc<Mailbox>>, oneshot::Sender<Result<(), Failure>>);
 
 /// Readers that wait for the next round, and the rounds that raft has not answered.
 pub(crate) struct ReadGate {
@@ -51,7 +57,7 @@ pub(crate) async fn pass(handle: &Handle) -> Result<(), Failure> {
     let (sender, receiver) = oneshot::channel();
     let start = {
         let mut state = handle.reads.state.lock();
-        state.waiting.push(sender);
+        state.waiting.push((cores::home(), sender));
         !std::mem::replace(&mut state.running, true)
     };
     if start {
@@ -72,9 +78,13 @@ async fn run_rounds(handle: Handle) {
             std::mem::take(&mut state.waiting)
         };
         let result = round(&handle).await;
-        for reader in readers {
-            let _gone = reader.send(result.clone());
+        let mut posts = Posts::new();
+        for (home, reader) in readers {
+            posts.add(home, (reader, result.clone()));
         }
+        posts.deliver(|(reader, result)| {
+            let _gone = reader.send(result);
+        });
     }
 }
 

@@ -17,10 +17,14 @@ use std::{
 };
 
 use config::TracingConfig;
+use futures_util::future::Either;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::futures::TaskLocalFuture,
+};
 
 pub(crate) use attributes::{
     compaction, deletion, grant, id_only, key_only, range, range_stream, transaction, watcher,
@@ -231,10 +235,15 @@ pub(crate) fn child(name: &str, attributes: impl FnOnce() -> Vec<KeyValue>) -> O
 }
 
 /// Does `work` in a span, which ends with it if nobody else holds it.
-pub(crate) async fn within<F: Future>(span: Option<Span>, work: F) -> F::Output {
+///
+/// The future is as large as `work`: an `async fn` would hold it several times.
+pub(crate) fn within<F: Future>(
+    span: Option<Span>,
+    work: F,
+) -> Either<F, TaskLocalFuture<Span, F>> {
     match span {
-        None => work.await,
-        Some(span) => CURRENT.scope(span, work).await,
+        None => Either::Left(work),
+        Some(span) => Either::Right(CURRENT.scope(span, work)),
     }
 }
 

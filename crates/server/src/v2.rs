@@ -7,10 +7,10 @@ use api::{error::Error, ids::MemberId};
 use apply::{Response, V2Request};
 use bytes::Bytes;
 use storage::Op;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use v2store::{Code, Event};
 
-use crate::{clock, driver::NodeEvent, handle::Handle, status::Failure};
+use crate::{clock, driver::NodeEvent, handle::Handle, status::Failure, waiters::Ended};
 
 /// How often the leader looks for keys that expire.
 const SYNC: Duration = Duration::from_millis(500);
@@ -68,7 +68,7 @@ impl Handle {
         let data = Bytes::from(request.to_entry());
         let began_ms = self.clock.now_ms();
         let had_leader = self.progress.leader() != MemberId(0);
-        let mut wait = self.waiters.register(id);
+        let mut wait = self.wait_for(id);
         let size = data.len();
         self.progress.add_unsynced(size);
         let event = NodeEvent::Propose { id, data, as_leader_of: None };
@@ -76,10 +76,10 @@ impl Handle {
             self.progress.remove_unsynced(size);
             return Err(Error::TooManyRequests.into());
         }
-        match timeout(self.limits.request_timeout, wait.result()).await {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(Error::Stopped.into()),
-            Err(_) => {
+        match wait.result().await {
+            Ended::Answered(outcome) => outcome,
+            Ended::Dropped => Err(Error::Stopped.into()),
+            Ended::Expired => {
                 self.metrics.proposals_failed.inc();
                 Err(self.timed_out(began_ms, had_leader))
             }

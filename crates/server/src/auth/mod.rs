@@ -31,6 +31,7 @@ pub(crate) use caller::{Caller, CommonName};
 
 use crate::{
     handle::{Handle, Outcome},
+    proposal::Proposal,
     status::Failure,
 };
 use login::Passwords;
@@ -157,14 +158,18 @@ impl Handle {
 
     /// Takes a caller's request through raft; see [`Handle::propose`]. Apply judges it by the name
     /// that it carries.
-    pub(crate) async fn propose_as(
+    pub(crate) fn propose_as(
         &self,
         caller: &Caller,
-        request: InternalRaftRequest,
-    ) -> Outcome {
-        self.check_pressure_on(&request)?;
-        let who = self.identify(caller).await?;
-        self.propose_for(who.unwrap_or_default(), request).await
+        request: impl Into<Proposal>,
+    ) -> impl Future<Output = Outcome> + Send {
+        // Not within the future: see `Proposal`.
+        let proposal = request.into();
+        async move {
+            self.check_pressure_on(&proposal)?;
+            let who = self.identify(caller).await?;
+            self.propose_for(who.unwrap_or_default(), proposal).await
+        }
     }
 
     /// Takes a request of this member itself through raft, with every right, while it leads `term`:
@@ -178,8 +183,9 @@ impl Handle {
             let auth = self.shared.auth.read();
             if auth.is_enabled() { auth.root() } else { Identity::nobody() }
         };
-        self.check_pressure_on(&request)?;
-        self.propose_in(who, request, Some(term)).await
+        let proposal = Proposal::from(request);
+        self.check_pressure_on(&proposal)?;
+        self.propose_in(who, proposal, term).await
     }
 
     /// Hashes the password of a user that an administrator makes or changes. Hashing costs time:

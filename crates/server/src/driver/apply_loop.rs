@@ -116,7 +116,7 @@ impl ApplyLoop {
             for effect in applied.effects {
                 self.carry_out(handle, effect);
             }
-            answers.push((applied.request_id, applied.result));
+            answers.push((applied.request_id, applied.result.map_err(Into::into)));
         }
         handle.progress.set_applied(self.at.0);
         handle.node.push_quietly(NodeEvent::Applied { index: self.at.0 });
@@ -124,9 +124,7 @@ impl ApplyLoop {
             let bytes_max = handle.limits.watch_backlog_bytes_max;
             handle.watch_backlog.hand_over(&handle.watch, changes, bytes_max);
         }
-        for (id, result) in answers {
-            handle.waiters.answer(id, result.map_err(Into::into));
-        }
+        handle.waiters.answer(answers);
         let due = self.at.0.0 - self.cut.0 > handle.limits.snapshot_count;
         if std::mem::take(&mut self.cut_now) || due {
             self.cut(handle);
@@ -255,8 +253,7 @@ fn count(metrics: &Metrics, entry: &Entry, applied: &Applied, took: Duration) {
         return;
     }
     let name = request_name::of(&entry.data);
-    let success = if applied.result.is_ok() { "true" } else { "false" };
-    metrics.observe_apply(name, success, took);
+    metrics.observe_apply(name, applied.result.is_ok(), took);
     match &applied.result {
         Ok(Response::LeaseGrant(response)) => metrics.leases.grant(response.ttl),
         Ok(Response::Alarm(response)) => metrics.saw_alarms(&response.alarms),

@@ -269,7 +269,7 @@ impl NodeLoop {
             }
             Output::Dropped { ticket } => {
                 let failure = api::error::Error::TooManyRequests.into();
-                handle.waiters.answer(ticket, Err(failure));
+                handle.waiters.answer([(ticket, Err(failure))]);
             }
             Output::Send(messages) => {
                 if peers::send(handle, messages) {

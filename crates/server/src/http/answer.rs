@@ -1,7 +1,7 @@
 //! Unary calls whose message is there as a whole: [`Grpc::unary`] does for them what [`Grpc::call`]
 //! does for every call, in the same order, without bodies and layers in between.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
@@ -21,9 +21,9 @@ use crate::{
 pub(super) const PREFIX_BYTES: usize = 5;
 
 /// What a service is doing.
-type Serving<'a, A> = Pin<Box<dyn Future<Output = Result<Response<A>, Status>> + Send + 'a>>;
+pub(super) type Serving<A> = Pin<Box<dyn Future<Output = Result<Response<A>, Status>> + Send>>;
 /// A method of a service.
-pub(super) type Service<Q, A> = for<'a> fn(&'a Services, Request<Q>) -> Serving<'a, A>;
+pub(super) type Service<Q, A> = fn(Services, Request<Q>) -> Serving<A>;
 
 /// An answer as it goes out.
 pub(super) enum Answer {
@@ -35,62 +35,67 @@ pub(super) enum Answer {
 
 impl Grpc {
     /// Answers a unary call of `path`, whose message had `bytes`.
-    pub(super) async fn unary<Q, A: Message>(
-        &self,
+    ///
+    /// Everything up to the service's own work is done at once: what is awaited holds no request.
+    pub(super) fn unary<Q, A: Message + Send + 'static>(
+        self: &Arc<Self>,
         path: &'static str,
         ends: Ends,
         request: Request<Q>,
         bytes: usize,
         service: Service<Q, A>,
-    ) -> Answer {
+    ) -> impl Future<Output = Answer> + Send + use<Q, A> {
         let metrics = &self.handle.metrics.grpc;
         let mut call = metrics.start(path);
         let tracer = &self.handle.tracer;
         let span = call.as_mut().and_then(|call| {
             call.begin_span(tracer.call(path, request.metadata().as_ref())?, ends.local)
         });
-        telemetry::within(span, async {
-            let work = self.judged(path, request, bytes, service, call);
-            slow::watched(&self.handle, path, ends, work).await
-        })
-        .await
+        let serving = self.begin(path, request, bytes, service, call.as_ref());
+        let grpc = self.clone();
+        async move {
+            let watched = slow::watched(&grpc.handle, path, ends, serving);
+            let answer = encoded(telemetry::within(span, watched).await);
+            if let Some(call) = &mut call {
+                let metrics = &grpc.handle.metrics.grpc;
+                match &answer {
+                    Answer::Message(framed, _) => {
+                        metrics.answered(call, framed.len() - PREFIX_BYTES);
+                    }
+                    Answer::Failure(status) => call.failed(status),
+                }
+            }
+            answer
+        }
     }
 
-    async fn judged<Q, A: Message>(
+    /// Lets a call in, and its service begin when it is asked.
+    fn begin<Q, A: Send + 'static>(
         &self,
-        path: &'static str,
+        path: &str,
         request: Request<Q>,
         bytes: usize,
         service: Service<Q, A>,
-        mut call: Option<Call>,
-    ) -> Answer {
+        call: Option<&Call>,
+    ) -> Serving<A> {
         let metrics = &self.handle.metrics.grpc;
         let headers = request.metadata().as_ref();
         let timeout = deadline(headers);
-        let answer = match self.admit(path, headers) {
-            Err(refusal) => Answer::Failure(Failure::from(refusal).into()),
-            Ok(version) => {
-                metrics.admitted(call.as_ref(), version);
-                if let Some(call) = &call {
-                    metrics.received(call, bytes);
-                }
-                let serving = service(&self.services, request);
-                let served = match timeout {
-                    None => serving.await,
-                    Some(limit) => tokio::time::timeout(limit, serving)
-                        .await
-                        .unwrap_or_else(|_| Err(Failure::DEADLINE.into())),
-                };
-                encoded(served)
+        match self.admit(path, headers) {
+            Err(refusal) => {
+                return Box::pin(std::future::ready(Err(Failure::from(refusal).into())));
             }
-        };
-        if let Some(call) = &mut call {
-            match &answer {
-                Answer::Message(framed, _) => metrics.answered(call, framed.len() - PREFIX_BYTES),
-                Answer::Failure(status) => call.failed(status),
-            }
+            Ok(version) => metrics.admitted(call, version),
         }
-        answer
+        if let Some(call) = call {
+            metrics.received(call, bytes);
+        }
+        let serving = service(self.services.clone(), request);
+        let Some(limit) = timeout else { return serving };
+        Box::pin(async move {
+            let served = tokio::time::timeout(limit, serving).await;
+            served.unwrap_or_else(|_| Err(Failure::DEADLINE.into()))
+        })
     }
 }
 

@@ -261,12 +261,6 @@ impl Sends {
 }
 
 impl Requests {
-    /// Counts a request that took so long.
-    pub(crate) fn observe(&self, name: &str, success: bool, took: Duration) {
-        let success = if success { "true" } else { "false" };
-        self.duration.with_label_values(&[name, success]).observe(took.as_secs_f64());
-    }
-
     /// Counts a range that took so long.
     pub(crate) fn observe_range(&self, success: bool, took: Duration) {
         let success = if success { "true" } else { "false" };

@@ -21,6 +21,7 @@ use crate::{
     auth::Caller,
     describe,
     handle::Handle,
+    proposal::Proposal,
     slow::{self, Answered, Asked},
     status::Failure,
     telemetry,
@@ -29,12 +30,11 @@ use crate::{
 /// Answers with more keys than this are assembled off the threads that serve connections.
 const INLINE_KEYS_MAX: i64 = 1000;
 
-#[tonic::async_trait]
-impl Kv for Services {
-    type RangeStreamStream = RangeStream;
-
-    async fn range(
-        &self,
+/// The methods that are called without gRPC's general layers, too: their futures own the service.
+impl Services {
+    /// Reads a range.
+    pub(crate) async fn range_now(
+        self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
         let began = Instant::now();
@@ -65,6 +65,102 @@ impl Kv for Services {
         Ok(Response::new(answer))
     }
 
+    /// Sets a key.
+    pub(crate) async fn put_now(
+        self,
+        request: Request<PutRequest>,
+    ) -> Result<Response<PutResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        self.0.check_quota(quota::put_cost(&request)).await?;
+        validate::check_put(&request).map_err(Failure::from)?;
+        let span = telemetry::child("put", || telemetry::key_only(&request.key));
+        let proposal = self.0.propose_as(&caller, Proposal::Put(request));
+        match telemetry::within(span, proposal).await? {
+            Applied::Put(mut response) => {
+                self.0.complete(&mut response.header);
+                slow::answers(|| Answered {
+                    count: 0,
+                    bytes: response.encoded_len(),
+                    succeeded: true,
+                });
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a put was answered by {other:?}"),
+        }
+    }
+
+    /// Deletes keys.
+    pub(crate) async fn delete_now(
+        self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        validate::check_delete_range(&request).map_err(Failure::from)?;
+        let span = telemetry::child("delete_range", || telemetry::deletion(&request));
+        let proposal = self.0.propose_as(&caller, Proposal::DeleteRange(request));
+        match telemetry::within(span, proposal).await? {
+            Applied::DeleteRange(mut response) => {
+                self.0.complete(&mut response.header);
+                slow::answers(|| Answered {
+                    count: response.deleted,
+                    bytes: response.encoded_len(),
+                    succeeded: true,
+                });
+                Ok(Response::new(response))
+            }
+            other => unreachable!("a delete was answered by {other:?}"),
+        }
+    }
+
+    /// Does a transaction.
+    pub(crate) async fn txn_now(
+        self,
+        request: Request<TxnRequest>,
+    ) -> Result<Response<TxnResponse>, Status> {
+        let (caller, request) = Caller::split(request);
+        self.0.check_quota(quota::txn_cost(&request)).await?;
+        validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
+        let read_only = txn::is_read_only(&request);
+        let span = telemetry::child("txn", || telemetry::transaction(&request, read_only));
+        let mut response = if read_only {
+            let began = Instant::now();
+            slow::asks(|| Asked::Reads(request.clone()));
+            let asked = request.clone();
+            let read = telemetry::within(span, read_only_txn(&self.0, &caller, request)).await;
+            self.0.metrics.observe_request("ReadonlyTxn", read.is_ok(), began.elapsed());
+            let error = read.as_ref().err().map(|failure| &*failure.message);
+            slow::warn_of_apply(&self.0, "read-only txn ", began.elapsed(), error, || {
+                (describe::txn(&asked), read.as_ref().map_or(String::new(), sizes_of_reads))
+            });
+            read?
+        } else {
+            let proposal = self.0.propose_as(&caller, Proposal::Txn(request));
+            match telemetry::within(span, proposal).await? {
+                Applied::Txn(response) => response,
+                other => unreachable!("a transaction was answered by {other:?}"),
+            }
+        };
+        self.0.complete(&mut response.header);
+        slow::answers(|| Answered {
+            count: 0,
+            bytes: response.encoded_len(),
+            succeeded: response.succeeded,
+        });
+        Ok(Response::new(response))
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for Services {
+    type RangeStreamStream = RangeStream;
+
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        self.clone().range_now(request).await
+    }
+
     async fn range_stream(
         &self,
         request: Request<RangeRequest>,
@@ -82,81 +178,18 @@ impl Kv for Services {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let (caller, request) = Caller::split(request);
-        self.0.check_quota(quota::put_cost(&request)).await?;
-        validate::check_put(&request).map_err(Failure::from)?;
-        let span = telemetry::child("put", || telemetry::key_only(&request.key));
-        let put = Some(request);
-        let request = InternalRaftRequest { put, ..Default::default() };
-        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
-            Applied::Put(mut response) => {
-                self.0.complete(&mut response.header);
-                slow::answers(|| Answered {
-                    count: 0,
-                    bytes: response.encoded_len(),
-                    succeeded: true,
-                });
-                Ok(Response::new(response))
-            }
-            other => unreachable!("a put was answered by {other:?}"),
-        }
+        self.clone().put_now(request).await
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let (caller, request) = Caller::split(request);
-        validate::check_delete_range(&request).map_err(Failure::from)?;
-        let span = telemetry::child("delete_range", || telemetry::deletion(&request));
-        let delete_range = Some(request);
-        let request = InternalRaftRequest { delete_range, ..Default::default() };
-        match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
-            Applied::DeleteRange(mut response) => {
-                self.0.complete(&mut response.header);
-                slow::answers(|| Answered {
-                    count: response.deleted,
-                    bytes: response.encoded_len(),
-                    succeeded: true,
-                });
-                Ok(Response::new(response))
-            }
-            other => unreachable!("a delete was answered by {other:?}"),
-        }
+        self.clone().delete_now(request).await
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let (caller, request) = Caller::split(request);
-        self.0.check_quota(quota::txn_cost(&request)).await?;
-        validate::check_txn(&request, self.0.limits.txn_ops_max).map_err(Failure::from)?;
-        let read_only = txn::is_read_only(&request);
-        let span = telemetry::child("txn", || telemetry::transaction(&request, read_only));
-        let mut response = if read_only {
-            let began = Instant::now();
-            slow::asks(|| Asked::Reads(request.clone()));
-            let asked = request.clone();
-            let read = telemetry::within(span, read_only_txn(&self.0, &caller, request)).await;
-            self.0.metrics.requests.observe("ReadonlyTxn", read.is_ok(), began.elapsed());
-            let error = read.as_ref().err().map(|failure| &*failure.message);
-            slow::warn_of_apply(&self.0, "read-only txn ", began.elapsed(), error, || {
-                (describe::txn(&asked), read.as_ref().map_or(String::new(), sizes_of_reads))
-            });
-            read?
-        } else {
-            let txn = Some(request);
-            let request = InternalRaftRequest { txn, ..Default::default() };
-            match telemetry::within(span, self.0.propose_as(&caller, request)).await? {
-                Applied::Txn(response) => response,
-                other => unreachable!("a transaction was answered by {other:?}"),
-            }
-        };
-        self.0.complete(&mut response.header);
-        slow::answers(|| Answered {
-            count: 0,
-            bytes: response.encoded_len(),
-            succeeded: response.succeeded,
-        });
-        Ok(Response::new(response))
+        self.clone().txn_now(request).await
     }
 
     async fn compact(
@@ -208,7 +241,7 @@ async fn read(
     let answer = range(handle, request).await;
     let requests = &handle.metrics.requests;
     requests.observe_range(answer.is_ok(), reading.elapsed());
-    requests.observe("Range", answer.is_ok(), began.elapsed());
+    handle.metrics.observe_request("Range", answer.is_ok(), began.elapsed());
     handle.still_permitted(&who)?;
     answer
 }
@@ -272,4 +305,26 @@ async fn read_only_txn(
 /// The keys that a range names.
 pub(crate) fn key_range(request: &RangeRequest) -> KeyRange {
     KeyRange::new(request.key.clone(), request.range_end.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// They are made for every call, and what is large is moved about and allocated slowly.
+    #[test]
+    fn futures_of_busy_methods_are_small() {
+        for (name, bytes) in [
+            ("range", bytes_of(Services::range_now)),
+            ("put", bytes_of(Services::put_now)),
+            ("delete", bytes_of(Services::delete_now)),
+            ("txn", bytes_of(Services::txn_now)),
+        ] {
+            assert!(bytes < 2048, "{name}: {bytes} bytes");
+        }
+    }
 }

@@ -42,6 +42,9 @@ const HEADERS_MAX_BYTES: u32 = 16 * 1024;
 const SEND_MAX_BYTES: usize = 400 * 1024;
 /// Streams that may be reset for a client's mistakes before its connection is.
 const RESETS_MAX: usize = 1024;
+/// Unary calls whose message has not come as a whole; further ones go the general way. They are all
+/// looked at whenever something comes.
+const CALLS_MAX: usize = 2 * TURN;
 /// Requests that are taken before other connections have their turn.
 const TURN: usize = 256;
 
@@ -176,8 +179,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
             head.extensions.extend(self.known.clone());
         }
         match unary::method(&self.router, &head) {
-            Some(method) => self.calls.push(Call::new(method, head, stream, respond)),
-            None => self.serve(head, Received::new(Bytes::new(), stream), respond),
+            Some(method) if self.calls.len() < CALLS_MAX => {
+                self.calls.push(Call::new(method, head, stream, respond));
+            }
+            _ => self.serve(head, Received::new(Bytes::new(), stream), respond),
         }
     }
 
@@ -191,7 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
             }
             match self.calls.swap_remove(at).answer(&self.router) {
                 unary::Next::Gone => {}
-                unary::Next::Work(mut work) => {
+                unary::Next::Work(work) => self.work.push(work),
+                unary::Next::AtOnce(mut work) => {
                     if work.as_mut().poll(cx).is_pending() {
                         self.work.push(work);
                     }

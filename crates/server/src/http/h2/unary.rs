@@ -7,16 +7,13 @@
 //! Invariant: services, checks, their order, metrics, spans and errors are those of the general way.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use api::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, kv_server::Kv as _,
-};
 use bytes::{Bytes, BytesMut};
-use h2::{RecvStream, server::SendResponse};
+use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use prost::Message;
 use tonic::{Request, Status, metadata::MetadataMap};
@@ -26,7 +23,7 @@ use super::{
         Router, Surface,
         answer::{Answer, PREFIX_BYTES, Service},
     },
-    exchange::{Received, while_wanted},
+    exchange::Received,
 };
 
 /// The methods that are answered here.
@@ -80,7 +77,9 @@ pub(super) struct Call {
 pub(super) enum Next {
     /// Nothing: its client has gone.
     Gone,
-    /// It is answered by this.
+    /// It is answered by this, maybe as soon as it is asked.
+    AtOnce(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// It is answered by this, later.
     Work(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// It goes the general way.
     Other(Box<Parts>, Received, SendResponse<Bytes>),
@@ -138,12 +137,12 @@ impl Call {
             self.data = std::mem::take(&mut self.pieces).freeze();
         }
         match self.method {
-            Method::Range => self.call::<RangeRequest, _>(router, |kv, request| kv.range(request)),
-            Method::Put => self.call::<PutRequest, _>(router, |kv, request| kv.put(request)),
+            Method::Range => self.call(router, |kv, request| Box::pin(kv.range_now(request))),
+            Method::Put => self.call(router, |kv, request| Box::pin(kv.put_now(request))),
             Method::DeleteRange => {
-                self.call::<DeleteRangeRequest, _>(router, |kv, request| kv.delete_range(request))
+                self.call(router, |kv, request| Box::pin(kv.delete_now(request)))
             }
-            Method::Txn => self.call::<TxnRequest, _>(router, |kv, request| kv.txn(request)),
+            Method::Txn => self.call(router, |kv, request| Box::pin(kv.txn_now(request))),
         }
     }
 
@@ -161,14 +160,42 @@ impl Call {
         let (grpc, ends, path) = (router.grpc.clone(), router.ends, method.path());
         let metadata = MetadataMap::from_headers(head.headers);
         let request = Request::from_parts(metadata, head.extensions, message);
-        Next::Work(Box::pin(tokio::task::unconstrained(async move {
-            let work = grpc.unary(path, ends, request, bytes, service);
-            if let Some(answer) = while_wanted(&mut respond, work).await {
+        // A write surely waits; a read may be answered at once.
+        let at_once = method == Method::Range;
+        let work = grpc.unary(path, ends, request, bytes, service);
+        let answered = Box::pin(tokio::task::unconstrained(async move {
+            let mut work = std::pin::pin!(work);
+            let wanted = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                // The client has lost interest: that drops the work.
+                Poll::Pending if respond.poll_reset(cx).is_ready() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            if let Some(answer) = wanted.await {
                 // Fails only when the client has gone.
                 let _gone = send(&mut respond, answer);
             }
-        })))
+        }));
+        if at_once { Next::AtOnce(answered) } else { Next::Work(answered) }
     }
+}
+
+/// Sends the head of an answer with a message.
+fn begin(
+    respond: &mut SendResponse<Bytes>,
+    mut headers: HeaderMap,
+) -> Result<SendStream<Bytes>, h2::Error> {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let mut head = Response::new(());
+    *head.headers_mut() = headers;
+    respond.send_response(head, false)
+}
+
+/// Sends the end of such an answer.
+fn end(mut stream: SendStream<Bytes>) -> Result<(), h2::Error> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    stream.send_trailers(trailers)
 }
 
 /// The one plain message that `data` is, if that is what it is.
@@ -181,16 +208,10 @@ fn message(data: &Bytes, max: usize) -> Option<Bytes> {
 
 fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
     match answer {
-        Answer::Message(framed, mut headers) => {
-            let kind = HeaderValue::from_static("application/grpc");
-            headers.insert(header::CONTENT_TYPE, kind);
-            let mut head = Response::new(());
-            *head.headers_mut() = headers;
-            let mut stream = respond.send_response(head, false)?;
+        Answer::Message(framed, headers) => {
+            let mut stream = begin(respond, headers)?;
             stream.send_data(framed, false)?;
-            let mut trailers = HeaderMap::with_capacity(1);
-            trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-            stream.send_trailers(trailers)
+            end(stream)
         }
         Answer::Failure(status) => {
             let (head, _empty) = status.into_http::<()>().into_parts();
