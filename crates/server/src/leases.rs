@@ -116,7 +116,8 @@ pub(crate) async fn renew_here(handle: &Handle, id: LeaseId) -> Result<i64, Unan
             Ok(_) => return Err(Unanswered::NotPrimary),
             Err(RenewError::NotFound) => return Err(Unanswered::NotFound),
             Err(RenewError::NotPrimary) => return Err(Unanswered::NotPrimary),
-            Err(RenewError::Checkpointed) => clear_checkpoint(handle, id).await?,
+            // Rare: it is not to make the futures of all renewals larger.
+            Err(RenewError::Checkpointed) => Box::pin(clear_checkpoint(handle, id)).await?,
             // It is being revoked: the answer is what comes of that. A failed revocation is tried
             // again; after a change of leader somebody else has to be asked.
             Err(RenewError::Expired) => {

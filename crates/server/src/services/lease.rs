@@ -1,7 +1,11 @@
 //! Lease: grant and revoke through raft, the rest as `leases` has it
 //! (spec grpc.md section 6).
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use api::{
     etcdserverpb::{
@@ -14,16 +18,78 @@ use api::{
 };
 use apply::{Response as Applied, quota::LEASE_COST};
 use futures_core::Stream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
-use crate::{auth::Caller, handle::Handle, leases, status::Failure, telemetry};
+use crate::{
+    auth::Caller,
+    handle::Handle,
+    leases,
+    status::Failure,
+    telemetry::{self, Span},
+};
 
-/// Keep-alive answers that may wait for one stream.
-const KEEP_ALIVE_ANSWERS_MAX: usize = 16;
+type Renewal = Result<LeaseKeepAliveResponse, Failure>;
 
-type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+/// The answers of one stream of renewals: each request is read when the answer to the one before it
+/// has been taken. There is no task but the connection's.
+pub(crate) struct KeepAlives {
+    handle: Handle,
+    caller: Arc<Caller>,
+    span: Option<Span>,
+    requests: Streaming<LeaseKeepAliveRequest>,
+    renewing: Option<Pin<Box<dyn Future<Output = Renewal> + Send>>>,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: bool,
+}
+
+impl KeepAlives {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), Status>>> {
+        if self.stopping.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(Pin::new(&mut self.requests).poll_next(cx)) {
+            None => None,
+            Some(Ok(request)) => {
+                let renewal = keep_alive(self.handle.clone(), self.caller.clone(), request);
+                self.renewing = Some(Box::pin(telemetry::within(self.span.clone(), renewal)));
+                Some(Ok(()))
+            }
+            Some(Err(status)) => {
+                let failures = &self.handle.metrics.requests.stream_failures;
+                failures.with_label_values(&["receive", "lease-keepalive"]).inc();
+                Some(Err(status))
+            }
+        })
+    }
+}
+
+impl Stream for KeepAlives {
+    type Item = Result<LeaseKeepAliveResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(renewing) = &mut this.renewing {
+                let answer = ready!(renewing.as_mut().poll(cx));
+                this.renewing = None;
+                this.ended = answer.is_err();
+                return Poll::Ready(Some(answer.map_err(Status::from)));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(this.poll_request(cx)) {
+                Some(Ok(())) => {}
+                Some(Err(status)) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(status)));
+                }
+                None => this.ended = true,
+            }
+        }
+    }
+}
 
 #[tonic::async_trait]
 impl Lease for Services {
@@ -74,35 +140,18 @@ impl Lease for Services {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
-        let (caller, mut requests) = Caller::split(request);
+        let (caller, requests) = Caller::split(request);
         let handle = self.0.clone();
-        let (answers, stream) = tokio::sync::mpsc::channel(KEEP_ALIVE_ANSWERS_MAX);
-        let work = async move {
-            loop {
-                let request = tokio::select! {
-                    request = requests.message() => request,
-                    () = answers.closed() => return,
-                    () = handle.progress.wait_stopping() => return,
-                };
-                let answer = match request {
-                    Ok(Some(request)) => {
-                        keep_alive(&handle, &caller, request).await.map_err(Status::from)
-                    }
-                    Ok(None) => return,
-                    Err(status) => {
-                        let failures = &handle.metrics.requests.stream_failures;
-                        failures.with_label_values(&["receive", "lease-keepalive"]).inc();
-                        Err(status)
-                    }
-                };
-                let failed = answer.is_err();
-                if answers.send(answer).await.is_err() || failed {
-                    return;
-                }
-            }
-        };
-        tokio::spawn(telemetry::within(telemetry::current(), work));
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        let stopping = Box::pin(async move { handle.progress.wait_stopping().await });
+        Ok(Response::new(KeepAlives {
+            handle: self.0.clone(),
+            caller: Arc::new(caller),
+            span: telemetry::current(),
+            requests,
+            renewing: None,
+            stopping,
+            ended: false,
+        }))
     }
 
     async fn lease_time_to_live(
@@ -132,14 +181,14 @@ impl Lease for Services {
 /// Renews one lease. The header is taken before the renewal, as in etcd; a lease that is unknown or
 /// gone is answered with TTL 0.
 async fn keep_alive(
-    handle: &Handle,
-    caller: &Caller,
+    handle: Handle,
+    caller: Arc<Caller>,
     request: LeaseKeepAliveRequest,
-) -> Result<LeaseKeepAliveResponse, Failure> {
+) -> Renewal {
     let header = Some(handle.header(0));
     let span = telemetry::child("lease_renew", || telemetry::id_only(request.id));
-    let (id, who) = (LeaseId(request.id), handle.identify(caller).await?);
-    let renewal = leases::renew(handle, id, || handle.may_renew(who.as_ref(), id));
+    let (id, who) = (LeaseId(request.id), handle.identify(&caller).await?);
+    let renewal = leases::renew(&handle, id, || handle.may_renew(who.as_ref(), id));
     let ttl = telemetry::within(span, renewal).await?;
     Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
 }
