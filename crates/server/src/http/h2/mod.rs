@@ -163,13 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
-                    self.take_messages(cx);
+                    self.take_messages(true, cx);
                     return Poll::Pending;
                 }
             }
         }
         cx.waker().wake_by_ref();
-        self.take_messages(cx);
+        self.take_messages(false, cx);
         Poll::Pending
     }
 
@@ -186,12 +186,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
         }
     }
 
-    /// Looks whether the messages of unary calls are whole. The library has read all that there is.
-    fn take_messages(&mut self, cx: &mut Context<'_>) {
+    /// Looks whether the messages of unary calls are whole. `read_all`: the library has read all that
+    /// there is. A call with a deadline that has to wait for more does so the general way, which has
+    /// a timer for it.
+    fn take_messages(&mut self, read_all: bool, cx: &mut Context<'_>) {
         let mut at = 0;
         while at < self.calls.len() {
             if !self.calls[at].is_whole(self.router.grpc.receive_max()) {
-                at += 1;
+                if read_all && self.calls[at].is_timed() {
+                    let (head, body, respond) = self.calls.swap_remove(at).into_parts();
+                    self.serve(head, body, respond);
+                } else {
+                    at += 1;
+                }
                 continue;
             }
             match self.calls.swap_remove(at).answer(&self.router) {

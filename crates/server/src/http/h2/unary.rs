@@ -128,14 +128,28 @@ impl Call {
         self.pieces.extend_from_slice(&data);
     }
 
+    /// Whether its client says how long it may take.
+    pub(super) fn is_timed(&self) -> bool {
+        self.head.headers.contains_key("grpc-timeout")
+    }
+
+    /// The call for the general way, with what has come of its message.
+    pub(super) fn into_parts(mut self) -> (Parts, Received, SendResponse<Bytes>) {
+        let data = self.take_data();
+        (self.head, Received::new(data, self.stream), self.respond)
+    }
+
+    fn take_data(&mut self) -> Bytes {
+        let data = std::mem::take(&mut self.data);
+        if data.is_empty() { std::mem::take(&mut self.pieces).freeze() } else { data }
+    }
+
     /// Answers a call that is whole.
     pub(super) fn answer(mut self, router: &Router) -> Next {
         if self.gone {
             return Next::Gone;
         }
-        if self.data.is_empty() {
-            self.data = std::mem::take(&mut self.pieces).freeze();
-        }
+        self.data = self.take_data();
         match self.method {
             Method::Range => self.call(router, |kv, request| Box::pin(kv.range_now(request))),
             Method::Put => self.call(router, |kv, request| Box::pin(kv.put_now(request))),
