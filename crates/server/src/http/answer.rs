@@ -5,10 +5,12 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
-use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::grpc::{Grpc, deadline};
+use super::{
+    grpc::{Grpc, deadline},
+    pieces::{Outgoing, Pieces},
+};
 use crate::{
     metrics::Call,
     services::Services,
@@ -29,6 +31,8 @@ pub(super) type Service<Q, A> = fn(Services, Request<Q>) -> Serving<A>;
 pub(super) enum Answer {
     /// A message behind its prefix, and headers beside gRPC's own.
     Message(Bytes, HeaderMap),
+    /// A long one, in pieces.
+    Long(Pieces, HeaderMap),
     /// A failure.
     Failure(Status),
 }
@@ -37,7 +41,7 @@ impl Grpc {
     /// Answers a unary call of `path`, whose message had `bytes`.
     ///
     /// Everything up to the service's own work is done at once: what is awaited holds no request.
-    pub(super) fn unary<Q, A: Message + Send + 'static>(
+    pub(super) fn unary<Q, A: Outgoing + Send + 'static>(
         self: &Arc<Self>,
         path: &'static str,
         ends: Ends,
@@ -62,6 +66,7 @@ impl Grpc {
                     Answer::Message(framed, _) => {
                         metrics.answered(call, framed.len() - PREFIX_BYTES);
                     }
+                    Answer::Long(pieces, _) => metrics.answered(call, pieces.length()),
                     Answer::Failure(status) => call.failed(status),
                 }
             }
@@ -99,7 +104,7 @@ impl Grpc {
     }
 }
 
-fn encoded<A: Message>(served: Result<Response<A>, Status>) -> Answer {
+fn encoded<A: Outgoing>(served: Result<Response<A>, Status>) -> Answer {
     let (metadata, message, _) = match served {
         Ok(response) => response.into_parts(),
         Err(status) => return Answer::Failure(status),
@@ -112,6 +117,10 @@ fn encoded<A: Message>(served: Result<Response<A>, Status>) -> Answer {
             "Error, encoded message length too large: found {length} bytes, the limit is: {limit} bytes"
         );
         return Answer::Failure(Status::out_of_range(text));
+    };
+    let message = match message.pieces(length) {
+        Ok(pieces) => return Answer::Long(pieces, metadata.into_headers()),
+        Err(message) => message,
     };
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + length);
     framed.put_u8(0);

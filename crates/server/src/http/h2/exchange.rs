@@ -149,7 +149,7 @@ async fn try_send(
 }
 
 /// Waits until the client takes some of `bytes` more; false when it takes nothing any more.
-async fn has_room(stream: &mut SendStream<Bytes>, bytes: usize) -> bool {
+pub(super) async fn has_room(stream: &mut SendStream<Bytes>, bytes: usize) -> bool {
     stream.reserve_capacity(bytes);
     poll_fn(|cx| {
         loop {

@@ -22,8 +22,9 @@ use super::{
     super::{
         Router, Surface,
         answer::{Answer, PREFIX_BYTES, Service},
+        pieces::Outgoing,
     },
-    exchange::Received,
+    exchange::{Received, has_room},
 };
 
 /// The methods that are answered here.
@@ -163,7 +164,7 @@ impl Call {
     fn call<Q, A>(self, router: &Router, service: Service<Q, A>) -> Next
     where
         Q: Message + Default + Send + 'static,
-        A: Message + Send + 'static,
+        A: Outgoing + Send + 'static,
     {
         let Call { method, head, stream, mut respond, data, .. } = self;
         let whole = message(&data, router.grpc.receive_max());
@@ -187,7 +188,7 @@ impl Call {
             });
             if let Some(answer) = wanted.await {
                 // Fails only when the client has gone.
-                let _gone = send(&mut respond, answer);
+                let _gone = send(&mut respond, answer).await;
             }
         }));
         if at_once { Next::AtOnce(answered) } else { Next::Work(answered) }
@@ -220,11 +221,21 @@ fn message(data: &Bytes, max: usize) -> Option<Bytes> {
     plain.then(|| data.slice(PREFIX_BYTES..))
 }
 
-fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
+async fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
     match answer {
         Answer::Message(framed, headers) => {
             let mut stream = begin(respond, headers)?;
             stream.send_data(framed, false)?;
+            end(stream)
+        }
+        Answer::Long(pieces, headers) => {
+            let mut stream = begin(respond, headers)?;
+            for piece in pieces {
+                if !has_room(&mut stream, piece.len()).await {
+                    return Ok(());
+                }
+                stream.send_data(piece, false)?;
+            }
             end(stream)
         }
         Answer::Failure(status) => {
