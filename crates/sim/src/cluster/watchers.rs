@@ -5,7 +5,7 @@
 //! transaction as a whole, and after a break the rest; nothing at or below a progress notification
 //! comes after it. Only a compaction may take events away, and says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use api::{
     etcdserverpb::WatchCreateRequest, event::Changes, ids::Revision, kv::RawKeyValue, mvccpb,
@@ -321,15 +321,10 @@ impl World {
                 };
                 let mut expected = expected_events(keys, &watcher.request, segment.first, last);
                 if expected.len() > segment.events.len() {
-                    without_superseded(&mut expected, segment.first);
+                    without_superseded(&mut expected, segment.first, &segment.events);
                 }
-                let wrong = expected.iter().zip(&segment.events).position(|(expected, event)| {
-                    let deleted = event.r#type == EventType::Delete as i32;
-                    let previous = expected.previous.as_ref().map(|kv| kv.to_raw());
-                    deleted != expected.change.deleted
-                        || event.kv != Some(expected.change.kv.to_raw())
-                        || (event.prev_kv.is_some() && event.prev_kv != previous)
-                });
+                let mut pairs = expected.iter().zip(&segment.events);
+                let wrong = pairs.position(|(expected, event)| !tells(event, expected));
                 let counts = (expected.len(), segment.events.len());
                 let short = (counts.0 != counts.1).then(|| counts.0.min(counts.1));
                 if let Some(wrong) = wrong.or(short) {
@@ -351,17 +346,81 @@ impl World {
     }
 }
 
-/// Takes out what its own transaction took back, at the first revision: a compaction at that revision
-/// leaves only what a key was at its end, in etcd too.
-fn without_superseded(expected: &mut Vec<Watched>, first: i64) {
-    let of_first = |watched: &Watched| watched.change.kv.mod_revision == first;
-    let later: Vec<Bytes> = expected
+/// Whether an event is the one that was to be sent.
+fn tells(event: &mvccpb::Event, expected: &Watched) -> bool {
+    let deleted = event.r#type == EventType::Delete as i32;
+    let previous = expected.previous.as_ref().map(|kv| kv.to_raw());
+    deleted == expected.change.deleted
+        && event.kv == Some(expected.change.kv.to_raw())
+        && (event.prev_kv.is_none() || event.prev_kv == previous)
+}
+
+/// Takes out what its own transaction superseded, at the first revision, and what was not sent. A
+/// compaction at that revision leaves of each key its last change: the delete after a put, or the put
+/// after a delete. It removes the others piece by piece, so some may have been sent.
+fn without_superseded(expected: &mut Vec<Watched>, first: i64, sent: &[mvccpb::Event]) {
+    let mut keys = BTreeSet::new();
+    let mut last_of_key = |watched: &Watched| keys.insert(watched.change.kv.key.clone());
+    let mut superseded: Vec<bool> = expected
         .iter()
-        .filter(|watched| of_first(watched) && watched.change.deleted)
-        .map(|watched| watched.change.kv.key.clone())
+        .rev()
+        .map(|watched| watched.change.kv.mod_revision == first && !last_of_key(watched))
         .collect();
+    let mut sent = sent.iter().peekable();
     expected.retain(|watched| {
-        let change = &watched.change;
-        change.deleted || !of_first(watched) || !later.contains(&change.kv.key)
+        let superseded = superseded.pop().expect("there is one for each");
+        let stays = !superseded || sent.peek().is_some_and(|event| tells(event, watched));
+        if stays {
+            sent.next();
+        }
+        stays
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use api::kv::KeyValue;
+    use model::Change;
+
+    use super::*;
+
+    fn change(key: &'static [u8], main: i64, deleted: bool) -> Watched {
+        let key = Bytes::from_static(key);
+        let kv = KeyValue { key, mod_revision: main, ..KeyValue::default() };
+        Watched { change: Change { kv, deleted }, previous: None }
+    }
+
+    fn event(watched: &Watched) -> mvccpb::Event {
+        let deleted = watched.change.deleted;
+        let kind = if deleted { EventType::Delete } else { EventType::Put };
+        let kv = Some(watched.change.kv.to_raw());
+        mvccpb::Event { r#type: kind as i32, kv, prev_kv: None }
+    }
+
+    #[test]
+    fn only_what_its_transaction_superseded_may_be_missing() {
+        // At the first revision: "a" deleted and put, "b" put and deleted; later "a" twice again.
+        let all = [
+            change(b"a", 3, true),
+            change(b"b", 3, false),
+            change(b"a", 3, false),
+            change(b"b", 3, true),
+            change(b"a", 4, true),
+            change(b"a", 4, false),
+        ];
+        let may_be = |kept: &[usize]| {
+            let sent: Vec<_> = kept.iter().map(|at| event(&all[*at])).collect();
+            let mut expected = all.to_vec();
+            without_superseded(&mut expected, 3, &sent);
+            let same = expected.iter().zip(&sent).all(|(expected, event)| tells(event, expected));
+            same && expected.len() == sent.len()
+        };
+        assert!(may_be(&[0, 1, 2, 3, 4, 5]));
+        assert!(may_be(&[2, 3, 4, 5]), "the last change of each key");
+        assert!(may_be(&[1, 2, 3, 4, 5]), "half way through the removal");
+        assert!(!may_be(&[0, 3, 4, 5]), "the put after the delete of a key is what it was");
+        assert!(!may_be(&[1, 2, 4, 5]), "the delete after a put is what became of it");
+        assert!(!may_be(&[2, 3, 5]), "no compaction was at a later revision");
+        assert!(!may_be(&[2, 3, 4]));
+    }
 }
