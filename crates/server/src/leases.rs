@@ -114,7 +114,15 @@ pub(crate) async fn renew_here(handle: &Handle, id: LeaseId) -> Result<i64, Unan
                 return Ok(found.granted_ttl);
             }
             Ok(_) => return Err(Unanswered::NotPrimary),
-            Err(RenewError::NotFound) => return Err(Unanswered::NotFound),
+            // A leader that was replaced, and does not know it, has not heard of newer leases.
+            Err(RenewError::NotFound) if !handle.is_confirmed_leader().await => {
+                return Err(Unanswered::NotPrimary);
+            }
+            Err(RenewError::NotFound) => {
+                if !handle.shared.lessor.lock().contains(id) {
+                    return Err(Unanswered::NotFound);
+                }
+            }
             Err(RenewError::NotPrimary) => return Err(Unanswered::NotPrimary),
             // Rare: it is not to make the futures of all renewals larger.
             Err(RenewError::Checkpointed) => Box::pin(clear_checkpoint(handle, id)).await?,
@@ -146,7 +154,7 @@ pub(crate) async fn time_to_live(
     let unknown = LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() };
     if handle.leads() {
         handle.catch_up().await?;
-        return match time_to_live_here(handle, request) {
+        return match time_to_live_here(handle, request).await {
             Ok(found) => Ok(found),
             Err(Unanswered::NotFound) => Ok(unknown),
             // Another member leads by now. That the client can act upon.
@@ -158,7 +166,7 @@ pub(crate) async fn time_to_live(
     while Instant::now() < deadline {
         let leader = handle.wait_leader(deadline).await?;
         if leader.id == handle.member {
-            match time_to_live_here(handle, request) {
+            match time_to_live_here(handle, request).await {
                 Ok(found) => return Ok(found),
                 Err(Unanswered::NotFound) => return Ok(unknown),
                 Err(Unanswered::NotPrimary | Unanswered::Failed(_)) => {}
@@ -179,8 +187,22 @@ pub(crate) async fn time_to_live(
     Err(Error::Timeout.into())
 }
 
-/// What a lease has left by this member's clock, if it is the primary.
-pub(crate) fn time_to_live_here(
+/// What a lease has left by this member's clock, if it is the primary. That there is no such lease is
+/// said only by a member that a quorum takes for the leader.
+pub(crate) async fn time_to_live_here(
+    handle: &Handle,
+    request: LeaseTimeToLiveRequest,
+) -> Result<LeaseTimeToLiveResponse, Unanswered> {
+    match time_left_of(handle, request) {
+        Err(Unanswered::NotFound) if handle.is_confirmed_leader().await => {
+            time_left_of(handle, request)
+        }
+        Err(Unanswered::NotFound) => Err(Unanswered::NotPrimary),
+        known => known,
+    }
+}
+
+fn time_left_of(
     handle: &Handle,
     request: LeaseTimeToLiveRequest,
 ) -> Result<LeaseTimeToLiveResponse, Unanswered> {

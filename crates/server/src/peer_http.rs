@@ -226,7 +226,7 @@ async fn time_to_live(handle: &Handle, request: LeaseInternalRequest) -> Respons
         return refusal;
     }
     let request = request.lease_time_to_live_request.unwrap_or_default();
-    match leases::time_to_live_here(handle, request) {
+    match leases::time_to_live_here(handle, request).await {
         Ok(mut found) => {
             // Empty, but there: old members read it.
             found.header = Some(Default::default());

@@ -95,6 +95,22 @@ async fn leases_are_kept_alive_through_any_member() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_does_not_say_that_a_lease_is_gone() {
+    let mut rig = Rig::serving(3);
+    rig.start_all().await;
+    let old = rig.leader().await;
+    rig.isolate(old);
+    // A lease that the others may have granted meanwhile. Nobody confirms that it leads.
+    for (path, body) in [("/leases", &b"\x08\x4d"[..]), ("/leases/internal", b"\x0a\x02\x08\x4d")] {
+        let asked = rig.ask(old, Method::POST, path, body);
+        let answer = tokio::time::timeout(Duration::from_millis(300), asked).await;
+        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status != 404), "{path}");
+    }
+    rig.rejoin(old);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_members_are_refused_for_etcds_reasons() {
     let mut rig = Rig::serving(3);
     rig.start_all().await;
