@@ -302,7 +302,14 @@ impl World {
         id: u64,
         result: Result<apply::Response, apply::ApplyError>,
     ) {
-        let Some(live) = &mut self.slot(member).live else { return };
+        let slot = self.slot(member);
+        let Some(live) = &mut slot.live else { return };
+        // A member may say that its store is damaged. Its client does not learn what became of it.
+        let damage = api::error::Error::Corrupt.message();
+        if slot.damaged && result.as_ref().is_err_and(|error| error.message == damage) {
+            live.waiting.remove(&id);
+            return;
+        }
         if live.waiting.remove(&id)
             && let Some(operation) = self.history.by_id.get(&id).copied()
         {
