@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
@@ -324,7 +325,12 @@ func naming(e *env) error {
 	if err := manager.AddEndpoint(e.ctx, key, endpoints.Endpoint{Addr: "1.2.3.4:5"}); err != nil {
 		return err
 	}
+	// The list is of one member, which may not have applied the change yet.
 	all, err := manager.List(e.ctx)
+	for err == nil && len(all) == 0 {
+		time.Sleep(20 * time.Millisecond)
+		all, err = manager.List(e.ctx)
+	}
 	if err != nil {
 		return err
 	}
