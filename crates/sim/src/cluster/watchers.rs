@@ -8,8 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use api::{
-    etcdserverpb::WatchCreateRequest, event::Changes, ids::Revision, kv::RawKeyValue, mvccpb,
-    mvccpb::event::EventType, range::KeyRange,
+    etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType},
+    event::Changes,
+    ids::Revision,
+    kv::RawKeyValue,
+    mvccpb,
+    mvccpb::event::EventType,
+    range::KeyRange,
 };
 use bytes::Bytes;
 use model::{Keyspace, Watched, expected_events};
@@ -321,7 +326,11 @@ impl World {
                 };
                 let mut expected = expected_events(keys, &watcher.request, segment.first, last);
                 if expected.len() > segment.events.len() {
-                    without_superseded(&mut expected, segment.first, &segment.events);
+                    // What superseded a change may be of a kind that the watcher does not want.
+                    let all = WatchCreateRequest { filters: Vec::new(), ..watcher.request.clone() };
+                    expected = expected_events(keys, &all, segment.first, last);
+                    let unwanted = &watcher.request.filters;
+                    without_superseded(&mut expected, segment.first, unwanted, &segment.events);
                 }
                 let mut pairs = expected.iter().zip(&segment.events);
                 let wrong = pairs.position(|(expected, event)| !tells(event, expected));
@@ -355,10 +364,16 @@ fn tells(event: &mvccpb::Event, expected: &Watched) -> bool {
         && (event.prev_kv.is_none() || event.prev_kv == previous)
 }
 
-/// Takes out what its own transaction superseded, at the first revision, and what was not sent. A
+/// Takes out what is `unwanted` (the numbers of filters), and what its own transaction superseded, at
+/// the first revision, and what was not sent. A
 /// compaction at that revision leaves of each key its last change: the delete after a put, or the put
 /// after a delete. It removes the others piece by piece, so some may have been sent.
-fn without_superseded(expected: &mut Vec<Watched>, first: i64, sent: &[mvccpb::Event]) {
+fn without_superseded(
+    expected: &mut Vec<Watched>,
+    first: i64,
+    unwanted: &[i32],
+    sent: &[mvccpb::Event],
+) {
     let mut keys = BTreeSet::new();
     let mut last_of_key = |watched: &Watched| keys.insert(watched.change.kv.key.clone());
     let mut superseded: Vec<bool> = expected
@@ -369,6 +384,10 @@ fn without_superseded(expected: &mut Vec<Watched>, first: i64, sent: &[mvccpb::E
     let mut sent = sent.iter().peekable();
     expected.retain(|watched| {
         let superseded = superseded.pop().expect("there is one for each");
+        let filter = if watched.change.deleted { FilterType::Nodelete } else { FilterType::Noput };
+        if unwanted.contains(&(filter as i32)) {
+            return false;
+        }
         let stays = !superseded || sent.peek().is_some_and(|event| tells(event, watched));
         if stays {
             sent.next();
@@ -408,19 +427,25 @@ mod tests {
             change(b"a", 4, true),
             change(b"a", 4, false),
         ];
-        let may_be = |kept: &[usize]| {
+        let may_be = |unwanted: &[i32], kept: &[usize]| {
             let sent: Vec<_> = kept.iter().map(|at| event(&all[*at])).collect();
             let mut expected = all.to_vec();
-            without_superseded(&mut expected, 3, &sent);
+            without_superseded(&mut expected, 3, unwanted, &sent);
             let same = expected.iter().zip(&sent).all(|(expected, event)| tells(event, expected));
             same && expected.len() == sent.len()
         };
-        assert!(may_be(&[0, 1, 2, 3, 4, 5]));
-        assert!(may_be(&[2, 3, 4, 5]), "the last change of each key");
-        assert!(may_be(&[1, 2, 3, 4, 5]), "half way through the removal");
-        assert!(!may_be(&[0, 3, 4, 5]), "the put after the delete of a key is what it was");
-        assert!(!may_be(&[1, 2, 4, 5]), "the delete after a put is what became of it");
-        assert!(!may_be(&[2, 3, 5]), "no compaction was at a later revision");
-        assert!(!may_be(&[2, 3, 4]));
+        assert!(may_be(&[], &[0, 1, 2, 3, 4, 5]));
+        assert!(may_be(&[], &[2, 3, 4, 5]), "the last change of each key");
+        assert!(may_be(&[], &[1, 2, 3, 4, 5]), "half way through the removal");
+        assert!(!may_be(&[], &[0, 3, 4, 5]), "the put after the delete of a key is what it was");
+        assert!(!may_be(&[], &[1, 2, 4, 5]), "the delete after a put is what became of it");
+        assert!(!may_be(&[], &[2, 3, 5]), "no compaction was at a later revision");
+        assert!(!may_be(&[], &[2, 3, 4]));
+        let (no_put, no_delete) = ([FilterType::Noput as i32], [FilterType::Nodelete as i32]);
+        assert!(may_be(&no_delete, &[2, 5]), "the put of b is gone for a delete that is not sent");
+        assert!(may_be(&no_delete, &[1, 2, 5]));
+        assert!(!may_be(&no_delete, &[1, 5]));
+        assert!(may_be(&no_put, &[3, 4]), "the delete of a is gone for a put that is not sent");
+        assert!(!may_be(&no_put, &[0, 4]));
     }
 }
