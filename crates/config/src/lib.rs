@@ -3,7 +3,7 @@
 //! Flow: [`parse`] reads the command line (`argv`), fills gaps from `ETCD_*` variables (`env`) or
 //! takes everything from a file (`file`), checks the whole (`validate`) and settles what depends on
 //! the machine (`bootstrap`, `host`). One table (`flags`) describes every flag; `compat` says what
-//! this server does about each, refuses what is not built, and prints that as a page. [`log`]
+//! this server does about each, and prints that as a page. [`log`]
 //! writes etcd's log lines.
 //!
 //! Invariants: parsing has no effect but reading the file it is told to read; a flag is never

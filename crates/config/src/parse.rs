@@ -108,9 +108,8 @@ pub fn parse(
     }
 }
 
-/// Reads a command line (the program's name first) and this process's environment, opens the log,
-/// and refuses what is not built. On `Err` everything is said and the process should end with that
-/// status.
+/// Reads a command line (the program's name first) and this process's environment, and opens the log.
+/// On `Err` everything is said and the process should end with that status.
 pub fn start(args: Vec<OsString>) -> Result<(Config, Logger), i32> {
     let parsed = parse(args.clone(), std::env::vars_os(), crate::host::default_host)
         .map_err(Exit::report)?;
@@ -122,11 +121,6 @@ pub fn start(args: Vec<OsString>) -> Result<(Config, Logger), i32> {
     let early = Logger::stderr();
     for notice in &notices {
         if notice.early { &early } else { &logger }.write(notice);
-    }
-    let asked = config.unsupported();
-    if !asked.is_empty() {
-        let lines = asked.iter().map(|line| format!("oxetcd: {line}\n")).collect();
-        return Err(Exit::bare(1, String::new(), lines).report());
     }
     logger.install();
     Ok((config, logger))

@@ -1,6 +1,12 @@
 //! The binary as a user calls it.
 
-use std::process::{Command, Output};
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, Output},
+};
+
+/// The right to lock memory beyond the limit.
+const CAP_IPC_LOCK: libc::c_ulong = 14;
 
 fn oxetcd(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_oxetcd")).args(args).output().expect("the binary starts")
@@ -29,14 +35,32 @@ fn an_unknown_flag_ends_with_2() {
 }
 
 #[test]
-fn what_is_not_built_stops_the_start() {
+fn memory_that_may_not_be_locked_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("d");
-    let output = oxetcd(&["--data-dir", data.to_str().unwrap(), "--memory-mlock"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oxetcd"));
+    command.args(["--data-dir", data.to_str().unwrap(), "--memory-mlock"]);
+    command.args(["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://a:1"]);
+    command.args(["--listen-peer-urls=http://127.0.0.1:0"]);
+    let limited = || {
+        let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
+        // SAFETY: system calls alone, which a child may make before it is another program. A process
+        // that has no right to drop one has none to lock memory beyond the limit either.
+        match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
+            0 => unsafe {
+                libc::prctl(libc::PR_CAPBSET_DROP, CAP_IPC_LOCK);
+                Ok(())
+            },
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: see there.
+    let output = unsafe { command.pre_exec(limited) }.output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("memory-mlock") && stderr.contains("not built"), "{stderr}");
-    assert!(!data.exists(), "a refused start leaves nothing behind");
+    assert!(stderr.contains("failed to open database"), "{stderr}");
+    assert!(stderr.contains("mlock error: cannot allocate memory: the store has"), "{stderr}");
+    assert!(stderr.contains("RLIMIT_MEMLOCK"), "{stderr}");
 }
 
 #[test]

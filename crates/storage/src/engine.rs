@@ -17,6 +17,7 @@
 mod adopt;
 mod compact;
 mod db_file;
+mod lock;
 mod long;
 mod map;
 mod replace;
@@ -78,6 +79,8 @@ pub struct LmdbBackend {
     /// Shared by transactions, exclusive while the map grows.
     gate: RwLock<()>,
     writer: Mutex<()>,
+    /// What is kept in memory; `None` for nothing.
+    locked: Mutex<Option<lock::Locked>>,
     seals: Seals,
     damage: DamageLog,
     data_file: PathBuf,
@@ -108,7 +111,7 @@ impl LmdbBackend {
         // A process that was killed may have left a commit that is in the page cache alone.
         env.force_sync().map_err(engine)?;
         sync_directories(dir)?;
-        let (gate, writer) = (RwLock::new(()), Mutex::new(()));
+        let (gate, writer, locked) = (RwLock::new(()), Mutex::new(()), Mutex::new(None));
         let (seals, damage) = (Seals::new(), DamageLog::default());
         let backend = LmdbBackend {
             env,
@@ -117,6 +120,7 @@ impl LmdbBackend {
             state,
             gate,
             writer,
+            locked,
             seals,
             damage,
             data_file,
@@ -147,7 +151,10 @@ impl LmdbBackend {
         loop {
             match attempt() {
                 Err(heed::Error::Mdb(MdbError::MapFull)) => self.grow()?,
-                result => return result.map_err(engine),
+                result => {
+                    result.map_err(engine)?;
+                    return self.extend_lock();
+                }
             }
         }
     }
@@ -215,7 +222,9 @@ impl LmdbBackend {
         let _alone = self.gate.write();
         let size = self.env.info().map_size.saturating_mul(2);
         // SAFETY: no transaction is open: each holds the gate shared while it lives.
-        unsafe { self.env.resize(size) }.map_err(engine)
+        let resized = unsafe { self.env.resize(size) }.map_err(engine);
+        self.forget_lock();
+        resized
     }
 }
 

@@ -37,6 +37,17 @@ pub enum Error {
         /// The reason.
         source: std::io::Error,
     },
+    /// The store cannot be kept in memory as it was asked to be.
+    #[error(
+        "mlock error: {}: the store has {bytes} bytes to lock; raise the limit of locked memory \
+         (RLIMIT_MEMLOCK), or leave out --memory-mlock", lock_error(.source)
+    )]
+    MemoryLock {
+        /// The bytes of the file.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The store is that of a later release, whose schema is not known here.
     #[error("version {0:?} is not supported")]
     Newer(String),
@@ -53,5 +64,15 @@ impl Error {
     /// and other members have it.
     pub fn is_damage(&self) -> bool {
         matches!(self, Error::Damaged(_) | Error::Corrupt { .. })
+    }
+}
+
+/// The system's answer to a lock of memory, in the words that etcd has for it.
+fn lock_error(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => "cannot allocate memory".into(),
+        Some(libc::EPERM) => "operation not permitted".into(),
+        Some(libc::EAGAIN) => "resource temporarily unavailable".into(),
+        _ => error.to_string(),
     }
 }

@@ -33,7 +33,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     "Snapshot files to keep; 0 keeps all. Deprecated in etcd 3.6.";
     "max-wals", Kind::Uint("uint", |c| &mut c.max_wals), Status::Built(""),
     "Files of the raft log to keep; 0 keeps all.";
-    "memory-mlock", Kind::Bool(|c| &mut c.memory_mlock), Status::Refused("locked memory"),
+    "memory-mlock", Kind::Bool(|c| &mut c.memory_mlock), Status::Built(""),
     "Keep the store's pages in memory.";
     "quota-backend-bytes", Kind::Int("int64", |c| &mut c.quota_backend_bytes), Status::Built(""),
     "Bytes that the store may take before writes are refused; 0 means 2 GiB, below 0 no limit.";

@@ -434,7 +434,7 @@ mod any_input {
             let args: Vec<OsString> =
                 args.filter(|arg| !arg.to_string_lossy().contains("config-file")).collect();
             match parse(args, [], || Ok("10.0.0.1".to_string())) {
-                Ok(parsed) => drop(parsed.config.unsupported()),
+                Ok(parsed) => drop(parsed),
                 Err(exit) => prop_assert!((0..3).contains(&exit.code)),
             }
         }

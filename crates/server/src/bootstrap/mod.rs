@@ -61,7 +61,7 @@ pub(crate) async fn open(settings: &Settings, client: &PeerClient) -> Result<Par
         private_dir(dir)?;
     }
     peers::remove_temporary(&snap_dir).context("failed to remove temporary files")?;
-    let backend = open_store(&snap_dir)?;
+    let backend = open_store(&snap_dir, settings.config.memory_mlock)?;
     let fs = settings.fs.clone();
     if Wal::exists(&*fs, &settings.wal_dir).context("failed to look for the WAL")? {
         if !settings.config.discovery.endpoints.is_empty() {
@@ -87,8 +87,8 @@ pub(crate) async fn open(settings: &Settings, client: &PeerClient) -> Result<Par
 }
 
 /// Opens the store. The first time that a data dir of etcd is found, or one that a snapshot was
-/// restored to, its database becomes the store.
-fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
+/// restored to, its database becomes the store. `in_memory`: its pages stay in memory.
+fn open_store(snap_dir: &Path, in_memory: bool) -> Result<Arc<dyn Backend>> {
     let db = snap_dir.join(engine::DB_NAME);
     let mut progress = |done: u64, total: u64| {
         tracing::info!(path = %db.display(), done, total, "reading the database of etcd");
@@ -106,6 +106,9 @@ fn open_store(snap_dir: &Path) -> Result<Arc<dyn Backend>> {
     }
     let backend = LmdbBackend::open(&snap_dir.join(engine::STORE_NAME), LmdbOptions::default());
     let backend = backend.context("failed to open the store")?;
+    if in_memory {
+        backend.lock_memory().context("failed to open database")?;
+    }
     let view = backend.read().context("failed to read the store")?;
     meta::check_storage_version(&*view).context("failed to validate the store")?;
     drop(view);

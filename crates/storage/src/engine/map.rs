@@ -7,6 +7,7 @@ use super::LmdbBackend;
 impl LmdbBackend {
     /// Lets go of the pages of the file that were read, as far as only this mapping holds them. What is
     /// touched again comes from the page cache. The caller holds the gate, so the map stays where it is.
+    /// Pages that are locked in memory stay.
     pub(super) fn forget_pages(&self) {
         let info = self.env.info();
         let used = (info.last_page_number + 1) * self.env.stat().page_size as usize;

@@ -359,3 +359,32 @@ fn what_is_forgotten_in_a_visit_is_still_there() {
     .unwrap();
     assert_eq!((count, first), (2000, &[9; 1000][..]));
 }
+
+/// Bytes that the kernel says this process has locked.
+fn locked_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn locked_memory_grows_with_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let lmdb = LmdbBackend::open(dir.path(), options()).unwrap();
+    let file = dir.path().join("data.mdb");
+    assert_eq!(locked_bytes(), 0, "nothing is locked unasked");
+    lmdb.lock_memory().unwrap();
+    let before = std::fs::metadata(&file).unwrap().len();
+    assert_eq!(locked_bytes(), before);
+    // Past the first mapping of 1 MiB, which moves.
+    for number in 0..40_u64 {
+        lmdb.commit(&[put(Bucket::Key, &number.to_be_bytes(), &[7; 60_000])]).unwrap();
+        assert_eq!(locked_bytes(), std::fs::metadata(&file).unwrap().len());
+    }
+    assert!(locked_bytes() > 2 << 20);
+    // A view that lets go of its pages lets go of none that are locked.
+    lmdb.read().unwrap().forget();
+    assert_eq!(entries(&*lmdb.read().unwrap(), Bucket::Key, b"").len(), 40);
+    drop(lmdb);
+    assert_eq!(locked_bytes(), 0);
+}
