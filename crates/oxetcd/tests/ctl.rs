@@ -176,6 +176,75 @@ fn leases_locks_and_watches() {
     watch.wait().unwrap();
 }
 
+/// A tool that goes on until it is told to end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks again and again, until the answer is this one.
+#[track_caller]
+fn await_answer(cluster: &Cluster, line: &str, stdout: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let seen = cluster.run(line);
+        if seen.stdout == stdout {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{line}: {seen:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_mirror_copies_what_is_there_and_follows_changes() {
+    let (from, to) = (Cluster::start(), Cluster::start());
+    // More keys than are read at once.
+    for group in 10..21 {
+        let puts: String = (0..100).map(|at| format!("put m/{group}{at:02} v{at}\n")).collect();
+        assert_eq!(from.run_with("txn", &format!("\n{puts}\n\n")).code, Some(0));
+    }
+    from.check("put other 1", "OK\n");
+    from.check("del m/1000", "1\n");
+    let line = format!("make-mirror --prefix m/ --dest-prefix n/ 127.0.0.1:{}", to.port);
+    let mut mirror = Running(from.command(&line).spawn().unwrap());
+    await_answer(&to, "get n/2099", "n/2099\nv99\n");
+
+    // A transaction stays one; a change of a key that is not mirrored leaves nothing.
+    let ops = "\nput m/a 1\nput m/b 2\nput other 2\ndel m/2099\n\n\n";
+    assert_eq!(from.run_with("txn", ops).code, Some(0));
+    await_answer(&to, "get n/b", "n/b\n2\n");
+    let of = |key: &str| {
+        let lines = to.run(&format!("get {key} -w fields")).stdout;
+        let line =
+            lines.lines().find(|line| line.starts_with("\"ModRevision\"")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{lines}"))
+    };
+    assert_eq!(of("n/a"), of("n/b"));
+    to.check("get n/2099", "");
+    from.check("put m/a 3", "OK\n");
+    await_answer(&to, "get n/a", "n/a\n3\n");
+    let there = to.run("get a --from-key --keys-only").stdout;
+    let mut expected: Vec<String> = (10..21)
+        .flat_map(|group| (0..100).map(move |at| format!("n/{group}{at:02}")))
+        .filter(|key| key != "n/1000" && key != "n/2099")
+        .collect();
+    expected.extend(["n/a".to_owned(), "n/b".to_owned()]);
+    assert_eq!(there.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(), expected);
+    assert_eq!(mirror.0.try_wait().unwrap(), None, "a mirror goes on");
+
+    // From a revision on: nothing of before, and the prefix is dropped without --dest-prefix.
+    to.check("del n/ --prefix", "1100\n");
+    let line = format!("make-mirror --prefix m/ --rev 14 127.0.0.1:{}", to.port);
+    let _from_then = Running(from.command(&line).spawn().unwrap());
+    await_answer(&to, "get a b --keys-only", "a\n\n");
+    to.check("get 1 --prefix --keys-only", "");
+}
+
 #[test]
 fn members_endpoints_and_snapshots() {
     let cluster = Cluster::start();
