@@ -239,6 +239,56 @@ async fn one_port_serves_both_and_http_may_have_its_own() {
     }
 }
 
+/// Sends so many pings at once; the number of answers, and the last that was said: before the end,
+/// where they are limited.
+async fn pings(stream: &mut Stream, count: usize, is_limited: bool) -> (usize, Vec<u8>) {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend(b"\0\0\x08\x06\0\0\0\0\0payload.".repeat(count));
+    stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    let (mut answers, mut last) = (0, Vec::new());
+    while answers < count || is_limited {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            break;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        last = vec![0; length as usize];
+        stream.read_exact(&mut last).await.unwrap();
+        answers += usize::from(head[3] == 6);
+    }
+    (answers, last)
+}
+
+/// etcd's gRPC server limits pings; behind TLS and beside other paths Go's HTTP server is in its place.
+#[tokio::test]
+async fn pings_are_limited_but_where_https_has_other_paths_too() {
+    let certificate = format!("--cert-file={}", testdata("ec-server.crt"));
+    let key = format!("--key-file={}", testdata("ec-server.key"));
+    let listen = [
+        "--listen-client-urls=https://127.0.0.1:{0},http://127.0.0.1:{0}",
+        "--advertise-client-urls=https://127.0.0.1:{0}",
+        &certificate,
+        &key,
+    ];
+    let alone = [&listen[..], &["--listen-client-http-urls=http://127.0.0.1:{1}"]].concat();
+    for (arguments, scheme, limited) in [
+        (&listen[..], Scheme::Plain, true),
+        (&listen, Scheme::Tls, false),
+        (&alone, Scheme::Plain, true),
+        (&alone, Scheme::Tls, true),
+    ] {
+        let member = Member::start(arguments);
+        let opened = client(None).connect(scheme, "127.0.0.1", member.ports[0]).await;
+        let (answers, last) = pings(&mut opened.unwrap(), 8, limited).await;
+        if limited {
+            assert_eq!(last, b"\0\0\0\0\0\0\0\x0btoo_many_pings", "{answers} {scheme:?}");
+        } else {
+            assert_eq!((answers, &last[..]), (8, &b"payload."[..]));
+        }
+    }
+}
+
 #[tokio::test]
 async fn certificates_are_made_at_start() {
     let member = Member::start(&[

@@ -121,6 +121,11 @@ fn http_settings(config: &Config) -> HttpSettings {
         concurrent_streams_max: config.max_concurrent_streams,
         ping_interval: on.then(|| interval.to_std()),
         ping_timeout: timeout.to_std(),
+        ping_min: match config.grpc_keepalive_min_time.to_std() {
+            // Not set at all, for gRPC: its own default.
+            Duration::ZERO => Duration::from_secs(5 * 60),
+            time => time,
+        },
         access: Access::new(config),
     }
 }

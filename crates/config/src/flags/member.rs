@@ -51,7 +51,7 @@ pub(super) const MEMBER: &[Flag] = rows! { Group::Member;
     "max-concurrent-streams", Kind::Uint32(|c| &mut c.max_concurrent_streams), Status::Built(""),
     "Most streams that one client connection may have open.";
     "grpc-keepalive-min-time", Kind::Duration(|c| &mut c.grpc_keepalive_min_time),
-    Status::Harmless("a client that pings more often is not sent away"),
+    Status::Built(""),
     "Shortest time between two pings of a client.";
     "grpc-keepalive-interval", Kind::Duration(|c| &mut c.grpc_keepalive_interval),
     Status::Built(""),

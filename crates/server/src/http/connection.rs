@@ -195,7 +195,10 @@ async fn serve_connection(
         if encrypted {
             known.insert(Encrypted);
         }
-        if let Err(error) = h2::serve(stream, router, known, settings).await {
+        // Behind TLS, and with other paths beside gRPC's, etcd's connections are those of Go's HTTP
+        // server, which has no such limit.
+        let ping_min = Some(settings.ping_min).filter(|_| !encrypted || surface == Surface::Grpc);
+        if let Err(error) = h2::serve(stream, router, known, settings, ping_min).await {
             tracing::debug!(%error, ?remote, "client connection ended");
         }
         return;

@@ -40,6 +40,8 @@ pub(crate) struct HttpSettings {
     pub(crate) ping_interval: Option<Duration>,
     /// Time that a ping may go unanswered (`--grpc-keepalive-timeout`).
     pub(crate) ping_timeout: Duration,
+    /// Time between two pings of a client (`--grpc-keepalive-min-time`).
+    pub(crate) ping_min: Duration,
     /// Who may use the HTTP paths.
     pub(crate) access: Access,
 }
@@ -87,8 +89,11 @@ impl Router {
             }
         }
         let kind = request.headers().get(http::header::CONTENT_TYPE);
-        let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = grpc::is_call(&request);
         match self.surface {
+            Surface::Client | Surface::Grpc if is_grpc && request.method() != Method::POST => {
+                grpc::not_post(request.method())
+            }
             Surface::Client | Surface::Grpc if is_grpc => {
                 self.grpc.call(request.map(Body::new), self.ends).await
             }

@@ -9,15 +9,19 @@
 //! ends with the last one under way.
 
 mod exchange;
+mod frames;
 mod keep_alive;
+mod ping_limit;
 mod socket;
 mod unary;
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -31,6 +35,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{HttpSettings, Router, body::Incoming};
 pub(crate) use exchange::Received;
 use keep_alive::KeepAlive;
+use ping_limit::PingLimit;
 use socket::{Outgoing, Socket};
 use unary::Call;
 
@@ -47,6 +52,8 @@ const RESETS_MAX: usize = 1024;
 const CALLS_MAX: usize = 2 * TURN;
 /// Requests that are taken before other connections have their turn.
 const TURN: usize = 256;
+/// How long a client that is sent away may take to go.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What goes on beside reading: answers that are not ready yet, and streams.
 type Work = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -57,6 +64,7 @@ pub(super) enum Broken {
     Protocol(h2::Error),
     Socket(io::Error),
     Silent,
+    TooManyPings,
 }
 
 impl std::fmt::Display for Broken {
@@ -65,13 +73,37 @@ impl std::fmt::Display for Broken {
             Broken::Protocol(error) => error.fmt(f),
             Broken::Socket(error) => error.fmt(f),
             Broken::Silent => f.write_str("the client does not answer pings"),
+            Broken::TooManyPings => f.write_str("got too many pings from the client"),
         }
     }
 }
 
-/// Serves a connection whose client speaks HTTP/2. `known` goes with each of its requests.
+/// Serves a connection whose client speaks HTTP/2. `known` goes with each of its requests; its pings
+/// come at least `ping_min` apart, where there is such a limit.
 pub(super) async fn serve<S>(
     stream: S,
+    router: Router,
+    known: Extensions,
+    settings: &HttpSettings,
+    ping_min: Option<Duration>,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (socket, outgoing) = Outgoing::new(stream, ping_min.map(PingLimit::new));
+    let ended = drive(socket, outgoing.clone(), router, known, settings).await;
+    if let Err(Broken::TooManyPings) = ended {
+        outgoing.lock().say_too_many_pings();
+        let leave = poll_fn(|cx| outgoing.lock().poll_leave(cx));
+        // What the client makes of it is its own affair.
+        let _gone = tokio::time::timeout(FAREWELL, leave).await;
+    }
+    ended
+}
+
+async fn drive<S>(
+    socket: Socket<S>,
+    outgoing: Arc<Mutex<Outgoing<S>>>,
     router: Router,
     known: Extensions,
     settings: &HttpSettings,
@@ -79,7 +111,6 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (socket, outgoing) = Outgoing::new(stream);
     let builder = builder(settings);
     let mut library = builder.handshake(socket).await.map_err(Broken::Protocol)?;
     let keep_alive = settings.ping_interval.and_then(|interval| {
@@ -146,7 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Future for Connection<S
         }
         // What these answer wakes the task again; only then the library has its frames.
         while let Poll::Ready(Some(())) = Pin::new(&mut this.work).poll_next(cx) {}
-        match (this.outgoing.lock().poll_flush(cx), ended) {
+        let has_calls = !(this.calls.is_empty() && this.work.is_empty());
+        let mut outgoing = this.outgoing.lock();
+        if outgoing.pings_too_much(has_calls) {
+            return Poll::Ready(Err(Broken::TooManyPings));
+        }
+        match (outgoing.poll_flush(cx), ended) {
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Broken::Socket(error))),
             (_, Poll::Ready(ended)) => Poll::Ready(ended.map_err(Broken::Protocol)),
             (_, Poll::Pending) => Poll::Pending,

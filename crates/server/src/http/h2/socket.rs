@@ -7,6 +7,9 @@
 //! Invariants: exactly what was written goes out, in order; bytes wait in the buffer only while the
 //! task of the connection runs, or while the kernel takes no more and will wake that task; the buffer
 //! has a limit, beyond which writing waits for the kernel.
+//!
+//! The library answers pings without a word about them, so the limit of pings is kept here: the frames
+//! of both directions are followed, by their heads alone.
 
 use std::{
     io,
@@ -17,12 +20,22 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{
+    frames::{ACK, DATA, Frames, HEADERS, PING, go_away},
+    ping_limit::PingLimit,
+};
 
 /// A buffer this long is sent before more is taken.
 const BUFFERED_MAX_BYTES: usize = 128 * 1024;
 /// What an empty buffer may keep of its memory.
 const KEPT_BYTES: usize = 16 * 1024;
+/// Bytes before the first frame of a client.
+const PREFACE_BYTES: usize = 24;
 
 /// A connection with what waits to be sent on it.
 pub(super) struct Outgoing<S> {
@@ -30,15 +43,62 @@ pub(super) struct Outgoing<S> {
     buffer: BytesMut,
     /// Whether anything was received since this was last asked.
     heard: bool,
+    pings: Option<Pings>,
+}
+
+/// What tells whether a client pings too much.
+struct Pings {
+    limit: PingLimit,
+    received: Frames,
+    sent: Frames,
+    last_stream: u32,
+    /// Whether calls were under way when the owner last said so, or came since.
+    has_calls: bool,
+    /// Whether headers or data were sent since the last ping.
+    has_answered: bool,
+    too_many: bool,
+}
+
+impl Pings {
+    fn new(limit: PingLimit) -> Pings {
+        Pings {
+            limit,
+            received: Frames::after(PREFACE_BYTES),
+            sent: Frames::after(0),
+            last_stream: 0,
+            has_calls: false,
+            has_answered: false,
+            too_many: false,
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.received.follow(bytes, |head| match head.kind {
+            HEADERS => {
+                self.last_stream = self.last_stream.max(head.stream);
+                self.has_calls = true;
+            }
+            PING if head.flags & ACK == 0 => {
+                let has_answered = std::mem::take(&mut self.has_answered);
+                self.too_many |= self.limit.count(Instant::now(), has_answered, self.has_calls);
+            }
+            _ => {}
+        });
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        self.sent.follow(bytes, |head| self.has_answered |= matches!(head.kind, DATA | HEADERS));
+    }
 }
 
 /// The connection as the HTTP/2 library sees it.
 pub(super) struct Socket<S>(Arc<Mutex<Outgoing<S>>>);
 
 impl<S: AsyncWrite + Unpin> Outgoing<S> {
-    /// Wraps `stream`; the second part is for the task that flushes.
-    pub(super) fn new(stream: S) -> (Socket<S>, Arc<Mutex<Outgoing<S>>>) {
-        let outgoing = Outgoing { stream, buffer: BytesMut::new(), heard: false };
+    /// Wraps `stream`, of which nothing was read; the second part is for the task that flushes.
+    pub(super) fn new(stream: S, limit: Option<PingLimit>) -> (Socket<S>, Arc<Mutex<Outgoing<S>>>) {
+        let pings = limit.map(Pings::new);
+        let outgoing = Outgoing { stream, buffer: BytesMut::new(), heard: false, pings };
         let outgoing = Arc::new(Mutex::new(outgoing));
         (Socket(outgoing.clone()), outgoing)
     }
@@ -66,6 +126,39 @@ impl<S: AsyncWrite + Unpin> Outgoing<S> {
     pub(super) fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
+
+    /// Whether the client pings too much. `has_calls`: calls are under way.
+    pub(super) fn pings_too_much(&mut self, has_calls: bool) -> bool {
+        let Some(pings) = &mut self.pings else { return false };
+        pings.has_calls = has_calls;
+        pings.too_many
+    }
+
+    /// Adds the last words to a client that pings too much, unless they would fall into a frame.
+    pub(super) fn say_too_many_pings(&mut self) {
+        let Some(pings) = self.pings.as_ref().filter(|pings| pings.sent.is_whole()) else { return };
+        let reason = h2::Reason::ENHANCE_YOUR_CALM;
+        self.buffer.extend_from_slice(&go_away(pings.last_stream, reason, b"too_many_pings"));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<S> {
+    /// Sends what there is, then reads to the end of what the client says: bytes that nobody read
+    /// would take from it what was sent.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.buffer.is_empty() {
+            ready!(self.poll_flush(cx))?;
+        }
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        let mut bytes = [0; 1024];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
@@ -75,8 +168,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut outgoing = self.0.lock();
+        let before = buf.filled().len();
         let read = Pin::new(&mut outgoing.stream).poll_read(cx, buf);
         outgoing.heard |= matches!(read, Poll::Ready(Ok(())));
+        if let Some(pings) = &mut outgoing.pings {
+            pings.received(&buf.filled()[before..]);
+        }
         read
     }
 }
@@ -92,6 +189,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             ready!(outgoing.poll_flush(cx))?;
         }
         outgoing.buffer.extend_from_slice(bytes);
+        if let Some(pings) = &mut outgoing.pings {
+            pings.sent(bytes);
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -117,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_goes_out_when_its_owner_says_so() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (mut socket, outgoing) = Outgoing::new(near);
+        let (mut socket, outgoing) = Outgoing::new(near, None);
         socket.write_all(b"one").await.unwrap();
         socket.flush().await.unwrap();
         socket.write_all(b" two").await.unwrap();
@@ -138,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn the_buffer_has_a_limit() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let (mut socket, outgoing) = Outgoing::new(near);
+        let (mut socket, outgoing) = Outgoing::new(near, None);
         let written = tokio::spawn(async move {
             socket.write_all(&vec![7; 2 * BUFFERED_MAX_BYTES]).await.unwrap();
             socket.write_all(&[8]).await.unwrap();
