@@ -1,5 +1,5 @@
 //! gRPC dispatch by service name, with what etcd's gRPC library says where tonic says it otherwise:
-//! unknown services and methods, oversized messages, passed deadlines.
+//! unknown services and methods, oversized messages, passed deadlines, compression.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use api::{
     v3electionpb::election_server::ElectionServer,
     v3lockpb::lock_server::LockServer,
 };
-use http::{HeaderMap, HeaderValue, Request, Response};
-use tonic::{Status, body::Body};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
+use tonic::{Status, body::Body, codec::CompressionEncoding};
 use tower_service::Service;
 
 use super::leader_bound::LeaderBound;
@@ -68,6 +68,8 @@ macro_rules! server {
         $server::new($service)
             .max_decoding_message_size($limit)
             .max_encoding_message_size(i32::MAX as usize)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
     };
 }
 
@@ -93,7 +95,8 @@ impl Grpc {
     }
 
     /// Answers one call, which came over the connection with these ends.
-    pub(crate) async fn call(&self, request: Request<Body>, ends: Ends) -> Response<Body> {
+    pub(crate) async fn call(&self, mut request: Request<Body>, ends: Ends) -> Response<Body> {
+        answer_in_kind(request.headers_mut());
         let path = request.uri().path().to_owned();
         let mut call = self.handle.metrics.grpc.start(&path);
         let tracer = &self.handle.tracer;
@@ -121,6 +124,7 @@ impl Grpc {
         call: Option<Call>,
     ) -> Response<Body> {
         let timeout = deadline(request.headers());
+        let encoding = request.headers().get(ENCODING).cloned();
         let metrics = &self.handle.metrics.grpc;
         let version = match self.admit(path, request.headers()) {
             Ok(version) => version,
@@ -139,7 +143,7 @@ impl Grpc {
                 Err(_) => Status::from(Failure::DEADLINE).into_http(),
             },
         };
-        self.translate(path, &mut response);
+        self.translate(path, encoding.as_ref(), &mut response);
         if bound {
             response = response.map(|stream| Body::new(LeaderBound::new(&self.handle, stream)));
         }
@@ -185,25 +189,70 @@ impl Grpc {
     }
 
     /// Rewrites the statuses that tonic's own layers make to the texts of etcd's gRPC library.
-    fn translate(&self, path: &str, response: &mut Response<Body>) {
+    fn translate(&self, path: &str, encoding: Option<&HeaderValue>, response: &mut Response<Body>) {
+        let limit = self.receive_max;
         let headers = response.headers_mut();
-        let code = headers.get("grpc-status").and_then(|code| code.to_str().ok());
-        match code {
-            Some("12") if !headers.contains_key("grpc-message") => {
+        let code = headers.get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("");
+        let message = headers.get("grpc-message").and_then(|text| text.to_str().ok());
+        let Some(message) = message else {
+            if code == "12" {
                 let (service, method) = split_path(path);
                 set_message(headers, &format!("unknown method {method} for service {service}"));
             }
-            Some("11") => {
-                let message = headers.get("grpc-message").and_then(|text| text.to_str().ok());
-                let Some(size) = message.and_then(oversized_bytes) else { return };
-                headers.insert("grpc-status", HeaderValue::from_static("8"));
-                let limit = self.receive_max;
-                let text = format!("grpc: received message larger than max ({size} vs. {limit})");
-                set_message(headers, &text);
-            }
-            _ => {}
+            return;
+        };
+        if code == "11"
+            && let Some(size) = oversized_bytes(message)
+        {
+            headers.insert("grpc-status", HeaderValue::from_static("8"));
+            let text = format!("grpc: received message larger than max ({size} vs. {limit})");
+            set_message(headers, &text);
+        } else if code == "12" && message.starts_with("Content%20is%20compressed") {
+            let kind = String::from_utf8_lossy(encoding.map_or(&b""[..], HeaderValue::as_bytes));
+            let text = format!("grpc: Decompressor is not installed for grpc-encoding \"{kind}\"");
+            set_message(headers, &text);
+        } else if message.starts_with("Error%20decompressing:") {
+            let text = match code {
+                "8" => {
+                    format!("grpc: received message after decompression larger than max {limit}")
+                }
+                _ => "grpc: failed to decompress the message".to_owned(),
+            };
+            set_message(headers, &text);
         }
     }
+}
+
+/// How the messages of a call are compressed.
+const ENCODING: &str = "grpc-encoding";
+
+/// Who compresses is answered so, and nobody else, whatever else a client says that it takes: what
+/// etcd's gRPC library does.
+fn answer_in_kind(headers: &mut HeaderMap) {
+    const ACCEPTED: &str = "grpc-accept-encoding";
+    let gzip = HeaderValue::from_static("gzip");
+    if headers.get(ENCODING) == Some(&gzip) {
+        headers.insert(ACCEPTED, gzip);
+    } else {
+        headers.remove(ACCEPTED);
+    }
+}
+
+/// Whether a request is gRPC's: HTTP/2, and of its kind of content. gRPC-Web is another kind.
+pub(super) fn is_call<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    let of_grpc = rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
+    of_grpc && request.version() == Version::HTTP_2
+}
+
+/// What a call says that is not made by POST.
+pub(super) fn not_post(method: &Method) -> Response<Body> {
+    let method = method.as_str();
+    let text = format!("Received a HEADERS frame with :method {method:?} which should be POST");
+    let mut response = Status::internal(text).into_http();
+    *response.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// What a listener for gRPC alone says to anything else.
@@ -270,6 +319,21 @@ pub(super) fn deadline(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_are_told_from_other_requests() {
+        let is = |version, kind: &str| {
+            let request = Request::builder().version(version).header("content-type", kind);
+            is_call(&request.body(()).unwrap())
+        };
+        for kind in ["application/grpc", "application/grpc+proto", "application/grpc;a=b"] {
+            assert!(is(Version::HTTP_2, kind), "{kind}");
+            assert!(!is(Version::HTTP_11, kind), "{kind}");
+        }
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/json", ""] {
+            assert!(!is(Version::HTTP_2, kind), "{kind}");
+        }
+    }
 
     #[test]
     fn timeouts_are_read_in_every_unit() {
