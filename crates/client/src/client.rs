@@ -49,6 +49,8 @@ struct Shared {
 struct Options {
     deadline: Option<Instant>,
     require_leader: bool,
+    /// See [`Client::with_v2_keys`].
+    v2_keys: bool,
     /// Instead of the token that the clones share.
     token: Option<MetadataValue<Ascii>>,
 }
@@ -92,6 +94,13 @@ impl Client {
     /// This client with calls that a member without a leader refuses.
     pub fn require_leader(&self) -> Client {
         let options = Options { require_leader: true, ..self.options.clone() };
+        Client { shared: self.shared.clone(), options }
+    }
+
+    /// This client with snapshots that hold the keys of the v2 API too, in a bucket of their own. Members
+    /// that know nothing of this leave them out.
+    pub fn with_v2_keys(&self) -> Client {
+        let options = Options { v2_keys: true, ..self.options.clone() };
         Client { shared: self.shared.clone(), options }
     }
 
@@ -294,6 +303,9 @@ impl Client {
         metadata.insert("client-api-version", MetadataValue::from_static(API_VERSION));
         if self.options.require_leader {
             metadata.insert("hasleader", MetadataValue::from_static("true"));
+        }
+        if self.options.v2_keys {
+            metadata.insert("oxetcd-v2-keys", MetadataValue::from_static("true"));
         }
         let own = self.options.token.clone();
         if let Some(token) = own.or_else(|| self.shared.token.read().clone()) {

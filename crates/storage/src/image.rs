@@ -1,9 +1,9 @@
 //! The store as etcd's own file: written from a view, and read into a backend.
 //!
 //! Invariants:
-//! - An image has etcd's ten buckets and nothing else: [`Bucket::Revision`] says nothing that the
-//!   `key` bucket does not, so it is left out of an image and rebuilt from one. [`Bucket::V2`] goes
-//!   the way that etcd's v2 store goes, not with the image.
+//! - An image has etcd's ten buckets: [`Bucket::Revision`] says nothing that the `key` bucket does
+//!   not, so it is left out of an image and rebuilt from one. [`Bucket::V2`] goes the way that etcd's v2
+//!   store goes, not with the image, unless whoever plans the image wants it there too.
 //! - The size of an image is known before its first byte, and memory does not grow with it.
 //! - What is read was written by somebody else: every entry of the `key` bucket is looked into, and
 //!   the first that no etcd would write ends the import.
@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Backend, Bucket, Error, ReadTx};
 
-pub use import::{Import, import, key_value};
+pub use import::{Import, import, import_v2, key_value};
 
 /// Length of the chunks of an image, but for the last: those of etcd's `Maintenance.Snapshot`.
 pub const CHUNK_BYTES: usize = 32 << 10;
@@ -33,6 +33,7 @@ const FORGET_BYTES: usize = 64 << 20;
 /// A view as the content of a bbolt file (etcd's `member/snap/db`).
 pub struct Image<'t> {
     tx: &'t dyn ReadTx,
+    with_v2: bool,
     plan: Plan,
 }
 
@@ -42,14 +43,27 @@ impl<'t> Image<'t> {
         Image::plan_in_pieces(tx, &mut |_| {})
     }
 
+    /// The same for an image that has [`Bucket::V2`] as well.
+    pub fn plan_with_v2(tx: &'t dyn ReadTx) -> Result<Image<'t>, Error> {
+        Image::plan_of(tx, true, &mut |_| {})
+    }
+
     /// The same; `pause` is called between pieces of the work, with the bytes that were read.
     pub fn plan_in_pieces(
         tx: &'t dyn ReadTx,
         pause: &mut dyn FnMut(usize),
     ) -> Result<Image<'t>, Error> {
+        Image::plan_of(tx, false, pause)
+    }
+
+    fn plan_of(
+        tx: &'t dyn ReadTx,
+        with_v2: bool,
+        pause: &mut dyn FnMut(usize),
+    ) -> Result<Image<'t>, Error> {
         let mut writer = Writer::measure();
-        feed(&mut writer, tx, pause)?;
-        Ok(Image { tx, plan: writer.finish()? })
+        feed(&mut writer, tx, with_v2, pause)?;
+        Ok(Image { tx, with_v2, plan: writer.finish()? })
     }
 
     /// The exact size of the file.
@@ -63,7 +77,7 @@ impl<'t> Image<'t> {
         let mut chunks = Chunks { open: BytesMut::new(), sink };
         let mut pieces = |piece: &[u8]| chunks.add(piece);
         let mut writer = Writer::stream(&self.plan, &mut pieces)?;
-        feed(&mut writer, self.tx, &mut |_| {})?;
+        feed(&mut writer, self.tx, self.with_v2, &mut |_| {})?;
         writer.finish()?;
         chunks.end().map_err(bbolt::Error::from)?;
         Ok(())
@@ -74,12 +88,14 @@ impl<'t> Image<'t> {
 fn feed(
     writer: &mut Writer<'_>,
     tx: &dyn ReadTx,
+    with_v2: bool,
     pause: &mut dyn FnMut(usize),
 ) -> Result<(), Error> {
     let mut buckets = Bucket::ALL;
     buckets.sort_by_key(|bucket| bucket.name());
     let (mut seen, mut piece) = (0, 0);
-    for bucket in buckets.into_iter().filter(|bucket| bucket.is_of_etcd()) {
+    let wanted = |bucket: &Bucket| bucket.is_of_etcd() || with_v2 && *bucket == Bucket::V2;
+    for bucket in buckets.into_iter().filter(wanted) {
         writer.begin(bucket.name().as_bytes())?;
         let mut result = Ok(());
         tx.scan(bucket, b"", &mut |key, value| {

@@ -16,7 +16,8 @@
 //!   acknowledged the committed one: a majority without it has. Entries behind it that remain for a
 //!   while are those of a follower that was led astray; they win no election against that majority.
 //!
-//! Nothing is changed before the image is here and checked. Then, each step durable: the image gets the
+//! The keys of the v2 API come with the image, in a bucket that images do not have otherwise, and reach
+//! the member as they do in a snapshot of the leader. Nothing is changed before the image is here and checked. Then, each step durable: the image gets the
 //! name by which the next start finds it, the damaged store is set aside, the record in the log makes
 //! the image count. Interrupted, the command can be run again.
 //!
@@ -60,6 +61,11 @@ const PLACE: &str = "utl/rebuild.rs";
 /// What the store is called once it is set aside.
 const DAMAGED_NAME: &str = "oxetcd.damaged";
 
+/// Why a peer's image is not enough.
+const NO_V2_KEYS: &str = "the peer does not hand on the keys of the v2 API, which a member must have: \
+                          try another peer, or remove this member (etcdctl member remove) and add it \
+                          with an empty data dir";
+
 /// What to rebuild, and from whom.
 pub struct Rebuild {
     /// The data dir.
@@ -86,6 +92,8 @@ struct Image {
     index: u64,
     term: u64,
     members: Membership,
+    /// The keys of the v2 API at that index; `None` when there are none in such a cluster.
+    v2: Option<v2store::Store>,
 }
 
 /// Rebuilds; returns what to say.
@@ -188,6 +196,11 @@ impl Image {
                 small.commit(&[op]).map_err(Failure::error)?;
             }
         }
+        let v2 = image::import_v2(&db).map_err(Failure::error)?;
+        let has_v2 = v2.is_some();
+        for op in v2.into_iter().flatten() {
+            small.commit(&[op.map_err(Failure::error)?]).map_err(Failure::error)?;
+        }
         let view = small.read().map_err(Failure::error)?;
         let consistent = meta::read_consistent(&*view).map_err(Failure::error)?;
         let Some((RaftIndex(index), term)) = consistent.filter(|(_, term)| term.0 > 0) else {
@@ -198,7 +211,19 @@ impl Image {
             let message = format!("member {member} is not part of the cluster any more");
             return Err(Failure::error(message));
         }
-        Ok(Image { path: path.to_owned(), index, term: term.0, members })
+        let v2 = match has_v2 {
+            true => Some(v2store::Store::load(&*view).map_err(Failure::error)?),
+            // A member of etcd itself: since 3.6 those have no such keys.
+            false
+                if members
+                    .cluster_version()
+                    .is_some_and(|version| (version.major, version.minor) >= (3, 6)) =>
+            {
+                None
+            }
+            false => return Err(Failure::error(NO_V2_KEYS)),
+        };
+        Ok(Image { path: path.to_owned(), index, term: term.0, members, v2 })
     }
 
     /// `.snap` file, record of the log, and the state that covers it.
@@ -206,7 +231,11 @@ impl Image {
         let (index, term, conf_state) = (self.index, self.term, Some(self.members.conf_state()));
         let record = walpb::Snapshot { index, term, conf_state: conf_state.clone() };
         let metadata = Some(SnapshotMetadata { conf_state, index, term });
-        let snapshot = Snapshot { data: self.members.to_v2_store().into(), metadata };
+        let data = match &self.v2 {
+            Some(v2) => v2.save(&self.members.to_v2_node()).into(),
+            None => self.members.to_v2_store().into(),
+        };
+        let snapshot = Snapshot { data, metadata };
         wal::snap::save(&OsFs, snap_dir, &snapshot).map_err(Failure::error)?;
         wal.save_snapshot(&record).map_err(Failure::error)?;
         wal.save(Some(state), &[]).map_err(Failure::error)?;

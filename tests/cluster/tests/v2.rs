@@ -138,6 +138,41 @@ fn what_a_follower_took_survives_its_death() -> Result<()> {
     })
 }
 
+/// `etcdutl rebuild` takes the keys from the peer that the store comes from.
+#[test]
+fn a_member_that_is_rebuilt_has_the_keys() -> Result<()> {
+    let program = Binary::under_test()?.path().to_owned();
+    Cluster::with(options(3), async |cluster| {
+        let leader = cluster.wait_leader(READY_LIMIT).await?;
+        let follower = follower(cluster, leader)?;
+        for i in 0..20 {
+            put(cluster, follower, &format!("a/{i}"), &format!("value={i}")).await?;
+        }
+        put(cluster, follower, "later", "value=x&ttl=1000").await?;
+        equal_keys(cluster).await?;
+        for more in [None, Some("--replace")] {
+            cluster.member(follower).terminate().await?;
+            put(cluster, leader, "meanwhile", "value=1").await?;
+            let output = std::process::Command::new(&program)
+                .args(["etcdutl", "rebuild", "--endpoints", cluster.member(leader).client_url()])
+                .arg("--data-dir")
+                .arg(cluster.member(follower).data_dir())
+                .args(more)
+                .output()?;
+            let told = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "{told}");
+            cluster.member(follower).start()?;
+            cluster.wait_ready(READY_LIMIT).await?;
+            // The indexes of changes to come are the same, too.
+            put(cluster, follower, "after", "value=1").await?;
+            let keys = equal_keys(cluster).await?;
+            ensure!(keys.contains(r#""key":"/a/19","value":"19""#), "{keys}");
+            ensure!(keys.contains(r#""key":"/after""#), "{keys}");
+        }
+        Ok(())
+    })
+}
+
 /// Fills a cluster while one member is away, so that it comes back to a snapshot.
 async fn leave_behind(cluster: &mut Cluster, behind: usize) -> Result<String> {
     let writer = cluster.running().into_iter().find(|slot| *slot != behind).context("a writer")?;

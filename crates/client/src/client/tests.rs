@@ -152,11 +152,16 @@ async fn metadata_of_calls() {
     let server = Fake::start(obliging).await;
     let client = client(&[&server]).await;
     client.put(put("a")).await.unwrap();
-    client.require_leader().with_timeout(Duration::from_secs(60)).put(put("b")).await.unwrap();
+    let full = client.require_leader().with_v2_keys().with_timeout(Duration::from_secs(60));
+    full.put(put("b")).await.unwrap();
     let [plain, full] = &server.received("KV/Put")[..] else { panic!("two puts") };
     assert_eq!(plain.header("client-api-version"), Some("3.7"));
     assert_eq!((plain.header("hasleader"), plain.header("grpc-timeout")), (None, None));
     assert_eq!(full.header("hasleader"), Some("true"));
+    assert_eq!(
+        (plain.header("oxetcd-v2-keys"), full.header("oxetcd-v2-keys")),
+        (None, Some("true"))
+    );
     assert!(full.header("grpc-timeout").is_some());
 }
 

@@ -121,8 +121,10 @@ impl Maintenance for Services {
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Snapshots>, Status> {
+        // What `etcdutl rebuild` asks for: a member cannot do without them.
+        let with_v2 = request.metadata().contains_key("oxetcd-v2-keys");
         self.0.require_admin(&Caller::split(request).0).await?;
-        let messages = super::snapshot::stream(&self.0).await;
+        let messages = super::snapshot::stream(&self.0, with_v2).await;
         Ok(Response::new(Box::pin(messages)))
     }
 

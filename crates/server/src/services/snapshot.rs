@@ -30,24 +30,25 @@ const STALLED_MAX: Duration = Duration::from_secs(120);
 
 type Message = Result<SnapshotResponse, Status>;
 
-/// Begins a snapshot of everything applied by now. It waits while too many are under way.
-pub(crate) async fn stream(handle: &Handle) -> ReceiverStream<Message> {
+/// Begins a snapshot of everything applied by now, `with_v2` for the v2 keys too. It waits while too
+/// many are under way.
+pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> ReceiverStream<Message> {
     let permit = handle.snapshots.clone().acquire_owned().await;
     let permit = permit.expect("the semaphore is never closed");
     let (sender, receiver) = mpsc::channel(QUEUED_MAX);
     let handle = handle.clone();
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        send(&handle, &sender);
+        send(&handle, &sender, with_v2);
     });
     ReceiverStream::new(receiver)
 }
 
 /// Sends everything, or as much as the client takes.
-fn send(handle: &Handle, sender: &mpsc::Sender<Message>) {
+fn send(handle: &Handle, sender: &mpsc::Sender<Message>, with_v2: bool) {
     let began = Instant::now();
     storage_loop::flush(handle);
-    match send_view(handle, sender) {
+    match send_view(handle, sender, with_v2) {
         Ok(bytes) => {
             let took = began.elapsed();
             handle.metrics.snapshot_duration.observe(took.as_secs_f64());
@@ -115,11 +116,15 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 }
 
 /// Returns the size of the file.
-fn send_view(handle: &Handle, sender: &mpsc::Sender<Message>) -> Result<u64, storage::Error> {
+fn send_view(
+    handle: &Handle,
+    sender: &mpsc::Sender<Message>,
+    with_v2: bool,
+) -> Result<u64, storage::Error> {
     let view = handle.backend.read()?;
     let version = schema::meta::read_storage_version(&*view)?.unwrap_or_default();
     let index = schema::read_consistent(&*view)?.map_or(RaftIndex(0), |(index, _)| index);
-    let image = Image::plan(&*view)?;
+    let image = if with_v2 { Image::plan_with_v2(&*view)? } else { Image::plan(&*view)? };
     let total = image.bytes();
     tracing::info!(
         "total-bytes" = total,

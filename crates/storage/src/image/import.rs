@@ -19,6 +19,14 @@ pub fn import<S: Source>(db: &Db<S>) -> Import<'_, S> {
     Import { db, left, open: None, pending: None, newest: None }
 }
 
+/// The operations that fill [`Bucket::V2`], if the file has that bucket.
+pub fn import_v2<S: Source>(db: &Db<S>) -> Result<Option<Import<'_, S>>, Error> {
+    if db.bucket(Bucket::V2.name().as_bytes())?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Import { db, left: vec![Bucket::V2], open: None, pending: None, newest: None }))
+}
+
 /// See [`import`]. Ends after its first error.
 pub struct Import<'d, S> {
     db: &'d Db<S>,

@@ -141,3 +141,29 @@ fn a_key_bucket_that_no_etcd_wrote_is_refused_and_nothing_changes() {
     let empty = revision::Record { key: b"", create_revision: 0, version: 0, lease: 0 };
     assert_eq!(revision::decode(record), Some(empty));
 }
+
+#[test]
+fn v2_keys_are_in_an_image_only_where_they_are_wanted() {
+    let backend = store(3);
+    let v2 = Op::Put { bucket: Bucket::V2, key: "s".into(), value: "state".into() };
+    backend.commit(std::slice::from_ref(&v2)).unwrap();
+    let view = backend.read().unwrap();
+    let file = |image: Image<'_>| {
+        let mut file = Vec::new();
+        let mut sink = |chunk: Bytes| {
+            file.extend_from_slice(&chunk);
+            Ok(())
+        };
+        image.write(&mut sink).unwrap();
+        assert_eq!(file.len() as u64, image.bytes());
+        bbolt::Db::open(file).unwrap()
+    };
+    let (plain, whole) =
+        (file(Image::plan(&*view).unwrap()), file(Image::plan_with_v2(&*view).unwrap()));
+    assert!(import_v2(&plain).unwrap().is_none());
+    let ops: Vec<Op> = import_v2(&whole).unwrap().unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(ops, [v2]);
+    // Nobody else sees a difference.
+    let all = |db| import(db).collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(all(&whole), all(&plain));
+}

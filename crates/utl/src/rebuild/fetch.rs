@@ -178,7 +178,7 @@ async fn patiently<T>(
 }
 
 async fn download(client: &Client, path: &Path) -> Result<(), Failure> {
-    let mut answers = client.snapshot().await.map_err(failed)?;
+    let mut answers = client.with_v2_keys().snapshot().await.map_err(failed)?;
     let mut file = File::create(path).map_err(|error| io("create", path, &error))?;
     let mut progress = None;
     while let Some(piece) = answers.next().await.map_err(failed)? {
