@@ -94,6 +94,8 @@ mutants! {
         "a replaced leader's decision that a lease has expired goes to the new leader";
     RenewalUnconfirmed = "renewal-unconfirmed", "ours", "leases (as the simulator has it)",
         "a leader that was replaced renews leases";
+    GoneUnconfirmed = "gone-unconfirmed", "ours", "leases (as the simulator has it)",
+        "a leader that was replaced says that a lease is gone which it has not heard of";
     PromoteKeepsTime = "promote-keeps-time", "ours", "lease::Lessor::promote",
         "a new leader does not give leases their whole time again";
     PromotedAgain = "promoted-again", "ours", "lease::Lessor::promote",

@@ -13,6 +13,7 @@ const CHECKERS: &[(&str, &str)] = &[
     ("count under a lock", "locks: no count lost"),
     ("was ended early", "leases: none early"),
     ("was renewed", "leases: none early"),
+    ("said to be gone", "leases: none said to be gone that is there"),
     ("are forgotten", "leases: none forgotten"),
     ("has another effect", "equal effect of every entry"),
     ("applied another entry", "one log"),

@@ -64,6 +64,8 @@ pub(super) enum Told {
     Read { position: u64, answer: Result<RangeAnswer, String> },
     /// A lease lives on.
     Renewed(Renewal),
+    /// There is no such lease, said by a member that had applied the log up to an index.
+    Gone { lease: i64, position: u64 },
     /// It will never happen, or the client has given up.
     Refused,
 }
@@ -211,7 +213,7 @@ impl History {
         let mut reads: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (at, operation) in self.operations.iter().enumerate() {
             match &operation.ended {
-                Some((_, Told::Read { position, .. })) => {
+                Some((_, Told::Read { position, .. } | Told::Gone { position, .. })) => {
                     reads.entry(*position).or_default().push(at);
                 }
                 Some((_, Told::Renewed(renewal))) => {
@@ -337,6 +339,12 @@ impl History {
                 false => Err(format!("a lease that is not there was renewed: {renewal:?}")),
             };
         }
+        if let Some((_, Told::Gone { lease, position })) = &operation.ended {
+            return match model.leases().exists(*lease) {
+                false => Ok(()),
+                true => Err(format!("lease {lease} was said to be gone at entry {position}")),
+            };
+        }
         let (Asked::Read(request) | Asked::LocalRead(request)) = &operation.asked else {
             return Err("a change was answered as a read".to_owned());
         };
@@ -374,8 +382,11 @@ impl History {
         let mut ends: Vec<(u64, u64)> = Vec::new();
         let mut begins: Vec<(u64, usize)> = Vec::new();
         for (at, operation) in self.operations.iter().enumerate() {
-            if matches!(operation.asked, Asked::LocalRead(_) | Asked::Renewal(_)) {
-                continue;
+            // A renewal stands where it was asked for; that a lease is gone is read.
+            match (&operation.asked, &operation.ended) {
+                (Asked::Renewal(_), Some((_, Told::Gone { .. }))) => {}
+                (Asked::LocalRead(_) | Asked::Renewal(_), _) => continue,
+                _ => {}
             }
             let Some(position) = positions.get(&at) else { continue };
             begins.push((operation.began_us, at));
@@ -392,7 +403,7 @@ impl History {
                 floor = floor.max(position);
             }
             let position = positions[&at];
-            let is_read = matches!(self.operations[at].asked, Asked::Read(_));
+            let is_read = !matches!(self.operations[at].asked, Asked::Change(_));
             let in_order = if is_read { position >= floor } else { position > floor };
             if !in_order {
                 return Err(format!(

@@ -2,9 +2,11 @@
 //!
 //! One round of ReadIndex at a time serves all readers of a member that came before it began; it asks
 //! again with another id when it gets no answer, and ends with a change of leaders. A leader renews a
-//! lease in its memory and answers when a round has confirmed that it leads.
+//! lease in its memory and answers when a round has confirmed that it leads; so it does when it has no
+//! such lease.
 
 use api::ids::{LeaseId, MemberId, Term};
+use lease::RenewError;
 use mutants::{Mutant, is_on};
 use mvcc::RangeQuery;
 use replica::Input;
@@ -22,7 +24,17 @@ const ATTEMPTS_MAX: usize = 10;
 /// Who waits for a round.
 pub(super) enum Waits {
     Read(usize),
-    Renewal { operation: usize, term: Term, renewal: Renewal },
+    Renewal {
+        operation: usize,
+        term: Term,
+        renewal: Renewal,
+    },
+    /// Whether a lease is really not there.
+    Gone {
+        operation: usize,
+        term: Term,
+        lease: i64,
+    },
 }
 
 /// The readers of a member.
@@ -104,7 +116,9 @@ impl World {
         let Some(round) = self.slot(member).gate.round.take() else { return Ok(()) };
         for waits in round.waits {
             match waits {
-                Waits::Read(operation) | Waits::Renewal { operation, .. } => {
+                Waits::Read(operation)
+                | Waits::Renewal { operation, .. }
+                | Waits::Gone { operation, .. } => {
                     self.end(operation, Told::Refused);
                 }
             }
@@ -132,7 +146,14 @@ impl World {
                     };
                     self.end(operation, told);
                 }
-                Waits::Renewal { operation, .. } => self.end(operation, Told::Refused),
+                Waits::Gone { operation, term, lease } if leads && term == now => {
+                    let there = shared.lessor.lock().contains(LeaseId(lease));
+                    let gone = Told::Gone { lease, position: applied };
+                    self.end(operation, if there { Told::Refused } else { gone });
+                }
+                Waits::Renewal { operation, .. } | Waits::Gone { operation, .. } => {
+                    self.end(operation, Told::Refused);
+                }
             }
         }
         self.begin_round(member)
@@ -145,7 +166,8 @@ impl World {
         let Some(live) = &self.slots[&member].live else { return Ok(()) };
         let shared = live.machine.shared();
         let renewed = shared.lessor.lock().renew(LeaseId(lease), now_ms);
-        if !live.leads || renewed.is_err() {
+        let gone = matches!(renewed, Err(RenewError::NotFound));
+        if !live.leads || renewed.is_err() && !gone {
             self.end(operation, Told::Refused);
             return Ok(());
         }
@@ -153,6 +175,13 @@ impl World {
         let replaced = term < self.newest_term;
         let renewal = Renewal { lease, at_us, position: live.applied().0, replaced };
         let alone = shared.membership.read().voters().nth(1).is_none();
+        if gone {
+            if alone || is_on(Mutant::GoneUnconfirmed) {
+                self.end(operation, Told::Gone { lease, position: renewal.position });
+                return Ok(());
+            }
+            return self.pass(member, Waits::Gone { operation, term, lease });
+        }
         if alone || is_on(Mutant::RenewalUnconfirmed) {
             self.end(operation, Told::Renewed(renewal));
             return Ok(());
