@@ -71,9 +71,13 @@ fn systemd_sees_ready_signs_of_life_and_stopping() {
     assert_eq!(next_news(&socket, &mut signs_of_life).trim(), "READY=1");
     assert!(get(metrics, "/livez").starts_with("HTTP/1.1 200"));
     assert!(get(metrics, "/readyz").starts_with("HTTP/1.1 200"));
+    for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGIO] {
+        kill(&child, signal);
+    }
     let mut buffer = [0; 64];
     let len = socket.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..len].trim_ascii(), b"WATCHDOG=1");
+    assert!(get(metrics, "/livez").starts_with("HTTP/1.1 200"), "it bears other signals");
     kill(&child, libc::SIGTERM);
     assert_eq!(next_news(&socket, &mut signs_of_life).trim(), "STOPPING=1");
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));

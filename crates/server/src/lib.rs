@@ -89,6 +89,7 @@ async fn run(config: &Config) -> Result<i32> {
     let mut settings = Settings::new(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    bear_other_signals()?;
     let peer = listen::bind_peers(config, &settings.security).await.inspect_err(|error| {
         tracing::error!(error = %format!("{error:#}"), "creating peer listener failed");
     })?;
@@ -120,6 +121,16 @@ fn check_data_dir(config: &Config) {
         let error = format!("open {dir}: {}", config::os_error(&error));
         config::fatal!(dir = %dir, error, "failed to list data directory")
     }
+}
+
+/// Signals that mean nothing to etcd mean nothing here: unheard they would end the process.
+fn bear_other_signals() -> Result<()> {
+    let [one, two] = [SignalKind::user_defined1(), SignalKind::user_defined2()];
+    for kind in [one, two, SignalKind::alarm(), SignalKind::io()] {
+        // Whoever asked to hear of it once keeps the process from ending by it.
+        drop(signal(kind).context("watch for other signals")?);
+    }
+    Ok(())
 }
 
 /// Waits for a signal to stop; returns it.

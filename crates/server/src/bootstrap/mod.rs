@@ -127,15 +127,26 @@ fn private_dir(dir: &Path) -> Result<()> {
     fs::File::open(parent.unwrap_or(Path::new(".")))
         .and_then(|parent| parent.sync_all())
         .with_context(|| format!("cannot sync the directory above {}", dir.display()))?;
-    let mode = fs::metadata(dir).context("read a directory's mode")?.permissions().mode() & 0o777;
-    if mode != 0o700 {
-        tracing::warn!(
-            dir = %dir.display(),
-            permission = %format!("{mode:o}"),
-            "check file permission: the directory exists, but its permission is not 0700"
+    let mode = fs::metadata(dir).context("read a directory's mode")?.permissions().mode();
+    if mode & 0o777 != 0o700 {
+        let error = format!(
+            "directory {:?} exist, but the permission is \"{}\". The recommended permission is \
+             \"-rwx------\" to prevent possible unprivileged access to the data",
+            dir.display().to_string(),
+            dir_mode(mode)
         );
+        tracing::warn!(error, "check file permission");
     }
     Ok(())
+}
+
+/// A directory's mode in the letters of Go.
+fn dir_mode(mode: u32) -> String {
+    let special = [(0o4000, 'u'), (0o2000, 'g'), (0o1000, 't')];
+    let special = special.into_iter().filter(|(bit, _)| mode & bit != 0).map(|(_, letter)| letter);
+    let rights = "rwxrwxrwx".chars().enumerate();
+    let rights = rights.map(|(at, letter)| if mode & (0o400 >> at) == 0 { '-' } else { letter });
+    std::iter::once('d').chain(special).chain(rights).collect()
 }
 
 /// A first start: a log that says whose it is, and nothing else yet.
@@ -172,4 +183,16 @@ fn check_learners<'a>(
         bail!(api::error::Error::TooManyLearners.message());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dir_mode;
+
+    #[test]
+    fn modes_are_shown_in_the_letters_of_go() {
+        assert_eq!(dir_mode(0o40777), "drwxrwxrwx");
+        assert_eq!(dir_mode(0o42750), "dgrwxr-x---");
+        assert_eq!(dir_mode(0o41501), "dtr-x-----x");
+    }
 }
