@@ -45,10 +45,13 @@ pub(crate) struct KeepAlives {
 
 impl KeepAlives {
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), Status>>> {
-        if self.stopping.as_mut().poll(cx).is_ready() {
+        if self.handle.progress.stopping() {
             return Poll::Ready(None);
         }
-        Poll::Ready(match ready!(Pin::new(&mut self.requests).poll_next(cx)) {
+        let Poll::Ready(next) = Pin::new(&mut self.requests).poll_next(cx) else {
+            return self.stopping.as_mut().poll(cx).map(|()| None);
+        };
+        Poll::Ready(match next {
             None => None,
             Some(Ok(request)) => {
                 let renewal = keep_alive(self.handle.clone(), self.caller.clone(), request);

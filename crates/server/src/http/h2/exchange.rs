@@ -12,6 +12,13 @@ use http::{HeaderMap, Response, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::body::Body;
 
+/// A frame of a stream this short is handed to the library without asking whether the client has room.
+/// Asking wakes the one who asks, for nothing: the frame is on its way by then.
+const SHORT_BYTES: usize = 1024;
+/// So many bytes of a stream may be handed over without asking; then it is asked, and waited until the
+/// client has taken all of them.
+const UNASKED_MAX_BYTES: usize = 16 * 1024;
+
 /// Headers of HTTP/1 connections, which HTTP/2 forbids.
 const OF_CONNECTIONS: [&str; 3] = ["keep-alive", "proxy-connection", "upgrade"];
 
@@ -113,12 +120,12 @@ async fn try_send(
     if ended {
         return Ok(());
     }
+    let mut unasked = 0;
     loop {
-        let next = poll_fn(|cx| {
-            if stream.poll_reset(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            Pin::new(&mut body).poll_frame(cx).map(Some)
+        let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending if stream.poll_reset(cx).is_ready() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         });
         match next.await {
             None => return Ok(()),
@@ -130,8 +137,12 @@ async fn try_send(
             Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    if !has_room(&mut stream, data.len()).await {
-                        return Ok(());
+                    unasked += data.len();
+                    if data.len() > SHORT_BYTES || unasked > UNASKED_MAX_BYTES {
+                        if !has_room(&mut stream, data.len()).await {
+                            return Ok(());
+                        }
+                        unasked = 0;
                     }
                     let last = body.is_end_stream();
                     stream.send_data(data, last)?;
