@@ -158,7 +158,7 @@ impl StateMachine {
         let read = v2::read(&entry.data)
             .unwrap_or_else(|error| panic!("apply: entry {} is no request: {error}", entry.index));
         let request = match read {
-            v2::Data::Request(request) => *request,
+            v2::Data::Request(request) => request,
             v2::Data::V2(request) => {
                 let mut traces = Traces::default();
                 let (id, response) = v2::apply(&self.shared, &request, context, &mut traces);
@@ -182,7 +182,7 @@ impl StateMachine {
     /// Takes a request to its family. Of several in one entry the first counts, in etcd's order.
     fn dispatch(
         &self,
-        request: InternalRaftRequest,
+        mut request: Box<InternalRaftRequest>,
         context: Context,
         at: auth::At,
         traces: &mut Traces,
@@ -190,9 +190,9 @@ impl StateMachine {
         let shared = &self.shared;
         if let Some(set) = &request.cluster_version_set {
             Ok(cluster::set_version(shared, set, traces))
-        } else if let Some(set) = request.cluster_member_attr_set {
+        } else if let Some(set) = request.cluster_member_attr_set.take() {
             Ok(cluster::set_attributes(shared, set, traces))
-        } else if let Some(set) = request.downgrade_info_set {
+        } else if let Some(set) = request.downgrade_info_set.take() {
             Ok(cluster::set_downgrade(shared, set, traces))
         } else if request.downgrade_version_test.is_some() {
             Ok(Response::Empty)

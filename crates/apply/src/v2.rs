@@ -103,12 +103,14 @@ pub(crate) enum Data {
 /// Reads an entry, as etcd 3.5 does: what is no `InternalRaftRequest` is a v2 request. (The path of
 /// one is never a valid `range`.) The error is that of the former.
 pub(crate) fn read(data: &Bytes) -> Result<Data, prost::DecodeError> {
-    match InternalRaftRequest::decode(data.clone()) {
+    // It has room for every kind of request: it is made where it stays.
+    let mut request = Box::<InternalRaftRequest>::default();
+    match request.merge(data.clone()) {
         // Those of today have a header.
-        Ok(request) if request.header.is_some() => Ok(Data::Request(Box::new(request))),
-        Ok(request) => match Wrapped::decode(data.clone()) {
+        Ok(()) if request.header.is_some() => Ok(Data::Request(request)),
+        Ok(()) => match Wrapped::decode(data.clone()) {
             Ok(Wrapped { v2: Some(v2) }) => Ok(Data::V2(v2)),
-            _ => Ok(Data::Request(Box::new(request))),
+            _ => Ok(Data::Request(request)),
         },
         Err(error) => match V2Request::decode(data.clone()) {
             Ok(v2) if !v2.method.is_empty() => Ok(Data::V2(v2)),

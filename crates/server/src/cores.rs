@@ -95,12 +95,16 @@ impl<T: Send + 'static> Posts<T> {
         }
     }
 
-    /// Has `each` called with every one of them, on the thread that it belongs to.
+    /// Has `each` called with every one of them, on the thread that it belongs to. A single one is
+    /// handled here: that wakes the thread as a letter would, and its task does not wait for two turns.
     pub(crate) fn deliver(self, each: fn(T)) {
         let here = home();
         for (home, items) in self.0 {
+            let is_here =
+                |home: &Arc<Mailbox>| here.as_ref().is_some_and(|here| Arc::ptr_eq(here, home));
+            let elsewhere = home.filter(|home| items.len() > 1 && !is_here(home));
             let work = move || items.into_iter().for_each(each);
-            match home.filter(|home| here.as_ref().is_none_or(|here| !Arc::ptr_eq(here, home))) {
+            match elsewhere {
                 None => work(),
                 Some(home) => home.post(Box::new(work)),
             }

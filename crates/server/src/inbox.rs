@@ -22,10 +22,33 @@ struct State<T> {
     since: Option<Instant>,
     /// The consumer is to be woken when this many are there.
     wake_at: usize,
+    /// The first one wakes it, too: from then on it looks at the time.
+    wake_first: bool,
     /// Items that cannot wait.
     urgent: Vec<T>,
     /// Items that need not wake anybody.
     quiet: Vec<T>,
+}
+
+/// How long items that may wait are left for others to join them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gather {
+    /// Not at all.
+    Nothing,
+    /// Until so many are there, or the first has waited for so long.
+    For(usize, Duration),
+    /// Until so many are there, or something comes that cannot wait, which the consumer expects.
+    UntilUrgent(usize),
+}
+
+impl Gather {
+    /// So many are taken at once.
+    fn enough(self) -> usize {
+        match self {
+            Gather::Nothing => 1,
+            Gather::For(enough, _) | Gather::UntilUrgent(enough) => enough.max(1),
+        }
+    }
 }
 
 /// The inbox is at its limit; the item was not taken.
@@ -36,7 +59,7 @@ impl<T> Inbox<T> {
     /// An empty inbox that refuses items beyond `limit`.
     pub(crate) fn new(limit: usize) -> Inbox<T> {
         let (queue, urgent, quiet) = (Vec::new(), Vec::new(), Vec::new());
-        let state = State { queue, since: None, wake_at: 1, urgent, quiet };
+        let state = State { queue, since: None, wake_at: 1, wake_first: true, urgent, quiet };
         Inbox { state: Mutex::new(state), filled: Condvar::new(), limit }
     }
 
@@ -47,10 +70,11 @@ impl<T> Inbox<T> {
             return Err(Full);
         }
         state.queue.push(item);
-        if state.queue.len() == 1 {
+        let is_first = state.queue.len() == 1;
+        if is_first {
             state.since = Some(Instant::now());
-            self.filled.notify_one();
-        } else if state.queue.len() == state.wake_at {
+        }
+        if state.queue.len() == state.wake_at || (is_first && state.wake_first) {
             self.filled.notify_one();
         }
         Ok(())
@@ -73,25 +97,23 @@ impl<T> Inbox<T> {
     /// Moves everything queued into `batch` (which must be empty), waiting until there is something
     /// or `deadline` has passed; for ever without a deadline.
     pub(crate) fn drain(&self, deadline: Option<Instant>, batch: &mut Vec<T>) {
-        self.drain_many(deadline, 1, Duration::ZERO, batch);
+        self.drain_many(deadline, Gather::Nothing, batch);
     }
 
-    /// The same, but items that may wait are left until `enough` of them are there or the first has
-    /// waited for `linger`.
-    pub(crate) fn drain_many(
-        &self,
-        deadline: Option<Instant>,
-        enough: usize,
-        linger: Duration,
-        batch: &mut Vec<T>,
-    ) {
+    /// The same, but items that may wait are left as `gather` says.
+    pub(crate) fn drain_many(&self, deadline: Option<Instant>, gather: Gather, batch: &mut Vec<T>) {
         assert!(batch.is_empty(), "an inbox is drained into an empty batch");
         let mut state = self.state.lock();
-        state.wake_at = enough;
+        state.wake_at = gather.enough();
+        state.wake_first = matches!(gather, Gather::For(..));
         loop {
-            let ripe_at = state.since.map(|since| since + linger);
-            let full = state.queue.len() >= enough;
-            let ripe = full || ripe_at.is_some_and(|at| at <= Instant::now());
+            let ripe_at = match gather {
+                Gather::For(_, linger) => state.since.map(|since| since + linger),
+                Gather::Nothing | Gather::UntilUrgent(_) => None,
+            };
+            let ripe = state.queue.len() >= gather.enough()
+                || ripe_at.is_some_and(|at| at <= Instant::now())
+                || (matches!(gather, Gather::UntilUrgent(_)) && !state.urgent.is_empty());
             if ripe || !state.urgent.is_empty() {
                 state.take(ripe, batch);
                 return;
@@ -155,17 +177,39 @@ mod tests {
         let mut batch = Vec::new();
         std::thread::scope(|scope| {
             scope.spawn(|| (0..10).for_each(|item| inbox.push(item).unwrap()));
-            inbox.drain_many(None, 10, long, &mut batch);
+            inbox.drain_many(None, Gather::For(10, long), &mut batch);
         });
         assert_eq!(batch.len(), 10);
         inbox.push(1).unwrap();
         inbox.push_quietly(3);
         inbox.push_always(2);
         batch.clear();
-        inbox.drain_many(None, 10, long, &mut batch);
+        inbox.drain_many(None, Gather::For(10, long), &mut batch);
         assert_eq!(batch, [2, 3]);
         batch.clear();
-        inbox.drain_many(None, 10, Duration::from_millis(1), &mut batch);
+        inbox.drain_many(None, Gather::For(10, Duration::from_millis(1)), &mut batch);
         assert_eq!(batch, [1], "it has waited long enough");
+    }
+
+    #[test]
+    fn what_may_wait_goes_with_the_first_that_cannot() {
+        let inbox = Inbox::new(100);
+        let mut batch = Vec::new();
+        inbox.push(1).unwrap();
+        inbox.drain_many(Some(Instant::now()), Gather::UntilUrgent(3), &mut batch);
+        assert!(batch.is_empty(), "it waits however long");
+        inbox.push_always(2);
+        inbox.drain_many(None, Gather::UntilUrgent(3), &mut batch);
+        assert_eq!(batch, [1, 2]);
+        batch.clear();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..3).for_each(|item| inbox.push(item).unwrap()));
+            inbox.drain_many(None, Gather::UntilUrgent(3), &mut batch);
+        });
+        assert_eq!(batch, [0, 1, 2], "so many do not wait");
+        inbox.push(4).unwrap();
+        batch.clear();
+        inbox.drain_many(None, Gather::UntilUrgent(0), &mut batch);
+        assert_eq!(batch, [4]);
     }
 }

@@ -369,6 +369,8 @@ fn node_loop(
         role: replica::Role::Follower,
         restored: api::ids::RaftIndex(0),
         ticked_at: None,
+        given: 0,
+        saved: 0,
     })
 }
 

@@ -90,7 +90,8 @@ impl Handle {
         }
         if let Some(token) = &caller.token {
             let who = match &self.auth.provider {
-                Provider::Simple => self.of_simple_token(token).await,
+                // In a box: it is not to make the futures of those without a token larger.
+                Provider::Simple => Box::pin(self.of_simple_token(token)).await,
                 Provider::Jwt(jwt) => jwt.verify(token, since_epoch()),
                 Provider::None => None,
             };

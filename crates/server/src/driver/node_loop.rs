@@ -19,7 +19,12 @@ use super::{
     disk_watch::{DiskWatch, Verdict},
     wal_loop::WalEvent,
 };
-use crate::{consensus::Inspection, handle::Handle, inbox::Inbox, peers};
+use crate::{
+    consensus::Inspection,
+    handle::Handle,
+    inbox::{Gather, Inbox},
+    peers,
+};
 
 /// The node thread's state.
 pub(crate) struct NodeLoop {
@@ -52,31 +57,44 @@ pub(crate) struct NodeLoop {
     pub(crate) role: Role,
     /// When raft ticked last.
     pub(crate) ticked_at: Option<Instant>,
+    /// The last ready that the wal thread was given.
+    pub(crate) given: u64,
+    /// The last ready that it has reported.
+    pub(crate) saved: u64,
 }
 
 /// How long a member that was sent the store may take to install it before the entries after it are
 /// let go of, beside twice the time of the transfer.
 const INSTALL: Duration = Duration::from_secs(30);
 
-/// How many proposals make a batch worth its sync: with many clients waiting, a third of them. By
-/// Little's law the wait for them costs a third of the latency that clients see anyway, and saves
-/// most syncs and wake-ups. With few clients nothing waits.
-fn batch_wanted(handle: &Handle) -> usize {
-    let pending = usize::try_from(handle.metrics.proposals_pending.get()).unwrap_or(0);
-    if pending < handle.limits.batch_pending_min { 1 } else { pending / 3 }
-}
-
 impl NodeLoop {
+    /// How many proposals make a batch worth its sync: with many clients waiting, a third of them. By
+    /// Little's law the wait for them costs a third of the latency that clients see anyway, and saves
+    /// most syncs and wake-ups.
+    ///
+    /// With fewer clients nothing waits for that. But a member on its own, whose log is being synced,
+    /// could only queue them up: until that is done, or a third of them are there, they wait here and
+    /// wake nobody.
+    fn gather(&self, handle: &Handle) -> Gather {
+        let pending = usize::try_from(handle.metrics.proposals_pending.get()).unwrap_or(0);
+        if pending >= handle.limits.batch_pending_min {
+            return Gather::For(pending / 3, handle.limits.batch_linger);
+        }
+        let is_alone = self.conf_state.voters.len() <= 1;
+        if is_alone && self.given > self.saved {
+            return Gather::UntilUrgent(pending / 3);
+        }
+        Gather::Nothing
+    }
+
     /// Runs until [`NodeEvent::Stop`].
     pub(crate) fn run(mut self, handle: &Handle) {
         let mut batch = Vec::new();
         let mut outputs = Vec::new();
         let mut next_tick = Instant::now() + self.tick;
         loop {
-            let enough = batch_wanted(handle);
-            let linger = handle.limits.batch_linger;
             let deadline = self.paced_at().map_or(next_tick, |at| at.min(next_tick));
-            handle.node.drain_many(Some(deadline), enough, linger, &mut batch);
+            handle.node.drain_many(Some(deadline), self.gather(handle), &mut batch);
             let now = Instant::now();
             let now_ms = handle.clock.now_ms();
             if now >= next_tick {
@@ -222,6 +240,7 @@ impl NodeLoop {
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
             NodeEvent::Persisted { ready } => {
                 self.disk.end(ready);
+                self.saved = ready;
                 Input::Persisted { ready }
             }
             NodeEvent::Applied { index } => {
@@ -248,6 +267,7 @@ impl NodeLoop {
                 }
                 let bytes = entries.iter().map(|entry| entry.data.len()).sum();
                 handle.progress.add_unsynced(bytes);
+                self.given = ready;
                 self.wal.push_always(WalEvent::Persist { ready, hard_state, entries, bytes });
             }
             Output::Commit { entries } => {

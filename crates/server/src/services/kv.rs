@@ -46,15 +46,14 @@ impl Services {
         validate::check_range(&request).map_err(Failure::from)?;
         slow::asks(|| Asked::Range(request.clone()));
         let span = telemetry::child("range", || telemetry::range(&request));
-        let asked = request.clone();
-        let answer = telemetry::within(span, read(&self.0, &caller, request, began)).await;
+        let answer = telemetry::within(span, read(&self.0, &caller, &request, began)).await;
         let error = answer.as_ref().err().map(|failure| &*failure.message);
         slow::warn_of_apply(&self.0, "read-only range ", began.elapsed(), error, || {
             let answer = answer.as_ref().map_or(String::new(), |answer| {
                 let (count, bytes) = (answer.kvs.len(), answer.encoded_len());
                 format!("range_response_count:{count} size:{bytes}")
             });
-            (describe::range(&asked), answer)
+            (describe::range(&request), answer)
         });
         let answer = answer?;
         slow::answers(|| Answered {
@@ -230,13 +229,13 @@ impl Kv for Services {
 async fn read(
     handle: &Handle,
     caller: &Caller,
-    request: RangeRequest,
+    request: &RangeRequest,
     began: Instant,
 ) -> Result<RangeResponse, Failure> {
     if !request.serializable {
         handle.linearizable().await?;
     }
-    let who = handle.permitted(caller, |permit| permit.range(&request)).await?;
+    let who = handle.permitted(caller, |permit| permit.range(request)).await?;
     let reading = Instant::now();
     let answer = range(handle, request).await;
     let requests = &handle.metrics.requests;
@@ -260,9 +259,9 @@ fn sizes_of_reads(answer: &TxnResponse) -> String {
 
 /// Reads a range at the store's present state. A read at the current revision that a compaction
 /// overtakes is taken again: to its client it happened after the compaction.
-async fn range(handle: &Handle, request: RangeRequest) -> Result<RangeResponse, Failure> {
-    let query = RangeQuery::from(&request);
-    let answer = if is_small(&request) {
+async fn range(handle: &Handle, request: &RangeRequest) -> Result<RangeResponse, Failure> {
+    let query = RangeQuery::from(request);
+    let answer = if is_small(request) {
         handle.shared.store.range(&query)
     } else {
         let store = handle.shared.store.clone();
