@@ -1,5 +1,7 @@
 //! `/health`, `/livez` and `/readyz` (spec http.md sections 1.1 and 1.2).
 
+use std::collections::BTreeSet;
+
 use api::{
     etcdserverpb::{AlarmType, RangeRequest},
     ids::MemberId,
@@ -9,7 +11,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use mvcc::RangeQuery;
 use tonic::body::Body;
 
-use super::plain::{go_error, method_not_allowed, reply};
+use super::{
+    plain::{go_error, method_not_allowed, reply},
+    v2::form::Form,
+};
 use crate::{handle::Handle, status::Failure};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -28,6 +33,11 @@ const READYZ: &[Check] =
     &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
 
 impl Check {
+    /// The check of this name.
+    fn named(name: &str, checks: &[Check]) -> Option<Check> {
+        checks.iter().copied().find(|check| check.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Check::DataCorruption => "data_corruption",
@@ -58,49 +68,70 @@ impl Check {
 /// Answers the health paths; `None` for every other path.
 pub(crate) async fn route<B>(handle: &Handle, request: &Request<B>) -> Option<Response<Body>> {
     let path = request.uri().path();
-    let (checks, root) = match path {
-        "/health" => (None, "/health"),
-        _ if path == "/livez" || path.starts_with("/livez/") => (Some(LIVEZ), "/livez"),
-        _ if path == "/readyz" || path.starts_with("/readyz/") => (Some(READYZ), "/readyz"),
-        _ => return None,
-    };
-    if request.method() != Method::GET {
+    let query = Form::of_query(request.uri().query().unwrap_or_default());
+    let refuse = request.method() != Method::GET;
+    if path == "/health" {
+        if refuse {
+            tracing::warn!("status-code" = 405, "/health error");
+            return Some(method_not_allowed("GET"));
+        }
+        return Some(health(handle, &query).await);
+    }
+    let (kind, checks) = checks_of(path)?;
+    if refuse {
+        tracing::warn!(path, "status-code" = 405, "Health request error");
         return Some(method_not_allowed("GET"));
     }
-    let query: Vec<(&str, &str)> = parameters(request.uri().query().unwrap_or_default());
-    Some(match checks {
-        None => health(handle, &query).await,
-        Some(checks) => {
-            let single = path[root.len()..].trim_start_matches('/');
-            run_checks(handle, (root, checks), single, &query).await
+    let is_root = path.len() == kind.len() + 1;
+    let checks = if is_root { without_excluded(checks, &query) } else { checks };
+    let (lines, failed) = run_checks(handle, kind, &checks).await;
+    if failed {
+        tracing::error!(path, reason = lines, "status-code" = 503, "Health check error");
+        return Some(go_error(StatusCode::SERVICE_UNAVAILABLE, &lines));
+    }
+    let verbose = query.get("verbose").is_some();
+    let body = if verbose { format!("{lines}ok\n") } else { "ok\n".to_owned() };
+    let mut response = reply(StatusCode::OK, TEXT, body);
+    let no_sniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+    Some(response)
+}
+
+/// The checks that a path stands for: all of a kind, or one.
+fn checks_of(path: &str) -> Option<(&'static str, Vec<Check>)> {
+    [("livez", LIVEZ), ("readyz", READYZ)].into_iter().find_map(|(kind, checks)| {
+        match path.strip_prefix('/')?.strip_prefix(kind)? {
+            "" => Some((kind, checks.to_vec())),
+            rest => Some((kind, vec![Check::named(rest.strip_prefix('/')?, checks)?])),
         }
     })
 }
 
-fn parameters(query: &str) -> Vec<(&str, &str)> {
-    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect()
+fn without_excluded(mut checks: Vec<Check>, query: &Form) -> Vec<Check> {
+    let mut unknown = Vec::new();
+    let names: BTreeSet<&Vec<u8>> = query.all("exclude").iter().collect();
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        let name = String::from_utf8_lossy(name);
+        match Check::named(&name, READYZ).filter(|check| checks.contains(check)) {
+            Some(excluded) => checks.retain(|check| *check != excluded),
+            None => unknown.push(format!("{name:?}")),
+        }
+    }
+    if !unknown.is_empty() {
+        let unknown = unknown.join(",");
+        tracing::warn!("missing-health-checks" = unknown, "some health checks cannot be excluded");
+    }
+    checks
 }
 
-async fn run_checks(
-    handle: &Handle,
-    (root, checks): (&str, &[Check]),
-    single: &str,
-    query: &[(&str, &str)],
-) -> Response<Body> {
-    if !single.is_empty() && !checks.iter().any(|check| check.name() == single) {
-        return go_error(StatusCode::NOT_FOUND, "404 page not found");
-    }
-    let excluded =
-        |name: &str| single.is_empty() && query.iter().any(|(k, v)| *k == "exclude" && *v == name);
+/// A line for each check, and whether one failed.
+async fn run_checks(handle: &Handle, kind: &str, checks: &[Check]) -> (String, bool) {
     let mut lines = String::new();
     let mut failed = false;
-    for check in checks.iter().filter(|check| single.is_empty() || check.name() == single) {
+    for check in checks {
         let name = check.name();
-        if excluded(name) {
-            continue;
-        }
         let result = check.run(handle).await;
-        handle.metrics.checks.record(&root[1..], name, result.is_ok());
+        handle.metrics.checks.record(kind, name, result.is_ok());
         match result {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(reason) => {
@@ -109,49 +140,44 @@ async fn run_checks(
             }
         }
     }
-    if failed {
-        return go_error(StatusCode::SERVICE_UNAVAILABLE, &lines);
-    }
-    let verbose = query.iter().any(|(key, _)| *key == "verbose");
-    let body = if verbose { format!("{lines}ok\n") } else { "ok\n".to_owned() };
-    let mut response = reply(StatusCode::OK, TEXT, body);
-    let no_sniff = HeaderValue::from_static("nosniff");
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
-    response
+    (lines, failed)
 }
 
 /// `/health`: alarms, then the leader, then a read.
-async fn health(handle: &Handle, query: &[(&str, &str)]) -> Response<Body> {
-    let serializable = query.contains(&("serializable", "true"));
-    let reason = match sickness(handle, serializable, query).await {
-        None => {
-            handle.metrics.health_success.inc();
-            return reply(StatusCode::OK, TEXT, r#"{"health":"true","reason":""}"#);
-        }
-        Some(reason) => reason,
+async fn health(handle: &Handle, query: &Form) -> Response<Body> {
+    let Some(reason) = sickness(handle, query).await else {
+        handle.metrics.health_success.inc();
+        return reply(StatusCode::OK, TEXT, r#"{"health":"true","reason":""}"#);
     };
     handle.metrics.health_failures.inc();
-    tracing::warn!(%reason, "serving /health false");
     let reason = reason.replace('\\', "\\\\").replace('"', "\\\"");
     let body = format!(r#"{{"health":"false","reason":"{reason}"}}"#);
+    tracing::warn!(output = body, "status-code" = 503, "/health error");
     go_error(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
-async fn sickness(handle: &Handle, serializable: bool, query: &[(&str, &str)]) -> Option<String> {
+async fn sickness(handle: &Handle, query: &Form) -> Option<String> {
+    let serializable = query.get("serializable") == Some(b"true");
+    let excluded = |name: &str| query.all("exclude").iter().any(|value| value == name.as_bytes());
     for (alarm, name) in [(AlarmType::Nospace, "NOSPACE"), (AlarmType::Corrupt, "CORRUPT")] {
-        if handle.shared.alarms.read().has(alarm) && !query.contains(&("exclude", name)) {
+        if handle.shared.alarms.read().has(alarm) && !excluded(name) {
+            tracing::warn!(alarm = name, "serving /health false due to an alarm");
             return Some(format!("ALARM {name}"));
         }
     }
     if let Some(reason) = handle.damaged.reason()
-        && !query.contains(&("exclude", "CORRUPT"))
+        && !excluded("CORRUPT")
     {
+        tracing::warn!(reason, "serving /health false; the store is damaged");
         return Some(reason);
     }
     if !serializable && handle.progress.leader() == MemberId(0) {
+        tracing::warn!("serving /health false; no leader");
         return Some("RAFT NO LEADER".to_owned());
     }
-    probe(handle, serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
+    let error = probe(handle, serializable).await.err()?;
+    tracing::warn!(error, "serving /health false; Range fails");
+    Some(format!("RANGE ERROR:{error}"))
 }
 
 /// Reads one key, through the read gate unless `serializable`.
@@ -170,4 +196,33 @@ async fn probe(handle: &Handle, serializable: bool) -> Result<(), String> {
         Ok::<(), Failure>(())
     };
     read.await.map_err(|failure: Failure| failure.message.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_for_all_checks_or_one() {
+        let of = |path| checks_of(path).map(|(kind, checks)| (kind, checks.len()));
+        assert_eq!(of("/livez"), Some(("livez", 1)));
+        assert_eq!(of("/readyz"), Some(("readyz", 4)));
+        assert_eq!(of("/readyz/non_learner"), Some(("readyz", 1)));
+        assert_eq!(of("/livez/serializable_read"), Some(("livez", 1)));
+        for none in ["/livez/", "/livez/non_learner", "/readyz/non_learner/", "/readyzz", "/x"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_is_not_checked() {
+        let left = |query: &str| without_excluded(READYZ.to_vec(), &Form::of_query(query)).len();
+        assert_eq!(left(""), 4);
+        assert_eq!(left("exclude=&exclude=bogus&exclude=a,b&exclude=%zz"), 4);
+        assert_eq!(left("exclude=non_learner&exclude=non_learner"), 3);
+        assert_eq!(left("exclude=%6eon_learner&exclude=data_corruption&x;y"), 2);
+        // A check of the other kind is unknown.
+        let query = Form::of_query("exclude=non_learner");
+        assert_eq!(without_excluded(LIVEZ.to_vec(), &query), LIVEZ);
+    }
 }

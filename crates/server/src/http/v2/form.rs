@@ -11,7 +11,7 @@ use crate::limits::V2_BODY_BYTES_MAX;
 
 /// The parameters of a request, those of the body before those of the query.
 #[derive(Debug, Default)]
-pub(super) struct Form(HashMap<Vec<u8>, Vec<Vec<u8>>>);
+pub(in crate::http) struct Form(HashMap<Vec<u8>, Vec<Vec<u8>>>);
 
 impl Form {
     /// Reads query and body. The error is Go's text.
@@ -38,6 +38,18 @@ impl Form {
         }
     }
 
+    /// Reads a query, without the pairs that are none.
+    pub(in crate::http) fn of_query(query: &str) -> Form {
+        let mut form = Form::default();
+        let _passed_over = form.add(query.as_bytes());
+        form
+    }
+
+    /// Every value of a parameter.
+    pub(in crate::http) fn all(&self, key: &str) -> &[Vec<u8>] {
+        self.0.get(key.as_bytes()).map_or(&[], Vec::as_slice)
+    }
+
     /// Adds what it can, and returns the first error.
     fn add(&mut self, text: &[u8]) -> Result<(), String> {
         let mut failed = Ok(());
@@ -57,7 +69,7 @@ impl Form {
     }
 
     /// The first value of a parameter.
-    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
+    pub(in crate::http) fn get(&self, key: &str) -> Option<&[u8]> {
         self.0.get(key.as_bytes()).map(|values| &values[0][..])
     }
 

@@ -2,7 +2,7 @@
 //! machines, statistics, users and roles.
 
 mod auth;
-mod form;
+pub(super) mod form;
 mod keys;
 mod members;
 mod requester;
