@@ -16,6 +16,9 @@ use crate::{
 /// again.
 const NOBODY_TO_ASK: &str = "cannot fetch cluster info from peer urls";
 
+/// Why a member ends whose removal took effect.
+const REMOVED: &str = "the member has been permanently removed from the cluster";
+
 /// A slot with what runs in it.
 pub struct Member {
     slot: usize,
@@ -47,6 +50,8 @@ pub struct Member {
     pub ended_for_disk: usize,
     /// How much of the log was looked through for crashes.
     judged: usize,
+    /// Its removal was asked for; the answer may be lost.
+    pub(super) leaving: bool,
 }
 
 impl Member {
@@ -79,6 +84,7 @@ impl Member {
             ailing: false,
             ended_for_disk: 0,
             judged: 0,
+            leaving: false,
         }
     }
 
@@ -179,6 +185,7 @@ impl Member {
         }
         self.generation += 1;
         self.joined = None;
+        self.leaving = false;
         Ok(())
     }
 
@@ -331,6 +338,9 @@ impl Member {
         };
         let mark = marks.iter().find_map(|mark| fresh.find(mark));
         if ended.is_some() && fresh.contains(NOBODY_TO_ASK) {
+            return None;
+        }
+        if ended.is_some() && self.leaving && fresh.contains(REMOVED) {
             return None;
         }
         if self.ailing && (ended.is_some() || mark.is_some()) {

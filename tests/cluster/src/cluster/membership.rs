@@ -70,6 +70,7 @@ impl Cluster {
     pub async fn remove(&mut self, slot: usize) -> Result<()> {
         let id = self.id_of(slot).await?;
         let request = pb::MemberRemoveRequest { id };
+        self.members[slot].leaving = true;
         let removed = self
             .anyone_but(Some(slot), async |connection| {
                 connection.cluster.clone().member_remove(request).await
