@@ -151,6 +151,58 @@ fn metrics_move() {
 }
 
 #[test]
+fn the_log_says_what_it_runs_with_and_who_leads() {
+    // Whose directory the log has is nobody's business, other than that of the data.
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let wal = format!("--wal-dir={}/wal", shared.path().display());
+    let mut member = Member::start(&[
+        "--auto-compaction-mode=revision",
+        "--auto-compaction-retention=1000",
+        "--quota-backend-bytes=77",
+        &wal,
+    ]);
+    member.signal("-TERM");
+    let log = member.log();
+    assert!(!log.contains("check file permission"), "{log}");
+    let line = |message: &str| {
+        let message = format!("\"msg\":\"{message}\"");
+        let found = log.lines().find(|line| line.contains(&message));
+        found.unwrap_or_else(|| panic!("no {message} in the log:\n{log}")).to_owned()
+    };
+    let start = line("starting an etcd server");
+    for field in [
+        "\"etcd-version\":\"3.7.1\"",
+        "\"member-initialized\":false",
+        "\"name\":\"default\"",
+        "\"heartbeat-interval\":\"100ms\",\"election-timeout\":\"1s\"",
+        "\"snapshot-count\":10000,\"max-wals\":5,\"max-snapshots\":5",
+        "\"listen-metrics-urls\":[],\"local-address\":\"\"",
+        "\"cors\":[\"*\"],\"host-whitelist\":[\"*\"]",
+        "\"initial-cluster\":\"default=http://127.0.0.1:",
+        "\"quota-backend-bytes\":77,\"max-request-bytes\":1572864",
+        "\"auto-compaction-mode\":\"revision\",\"auto-compaction-retention\":\"1µs\"",
+        "\"discovery-dial-timeout\":\"2s\"",
+        "\"max-learners\":1,\"v2-deprecation\":\"write-only\"}",
+    ] {
+        assert!(start.contains(field), "no {field} in {start}");
+    }
+    let client = format!("http://127.0.0.1:{}", member.port);
+    let listens = format!("\"listen-client-urls\":[\"{client}\"]");
+    assert!(line("now serving peer/client/metrics").contains(&listens), "{log}");
+    let published = line("published local member to cluster through raft");
+    let attributes = format!("{{Name:default ClientURLs:[{client}]}}");
+    assert!(published.contains(&format!("\"local-member-attributes\":\"{attributes}\"")), "{log}");
+    let id = published.split("\"local-member-id\":\"").nth(1).unwrap().split('"').next().unwrap();
+    for said in [
+        line(&format!("{id} became leader at term 2")),
+        line(&format!("raft.node: {id} elected leader {id} at term 2")),
+    ] {
+        assert!(said.contains("\"logger\":\"raft\""), "{said}");
+    }
+}
+
+#[test]
 fn a_signal_ends_it_gracefully_and_it_comes_back() {
     let mut member = Member::start(&[]);
     let data = member.dir.path().join("data");

@@ -43,6 +43,7 @@ mod services;
 mod settings;
 mod signals;
 mod slow;
+mod starting;
 mod status;
 mod telemetry;
 mod v2;
@@ -108,7 +109,13 @@ async fn run(config: &Config) -> Result<i32> {
     let mut received = 0;
     let stop = async { received = signalled(&mut terminate, &mut interrupt).await };
     member.serve(&settings, listeners, stop).await;
-    tracing::info!(name = %settings.name, "closed etcd server");
+    tracing::info!(
+        name = %settings.name,
+        "data-dir" = config.data_dir,
+        "advertise-peer-urls" = %config::log::strings(&settings.peer_urls),
+        "advertise-client-urls" = %config::log::strings(&settings.client_urls),
+        "closed etcd server"
+    );
     Ok(received)
 }
 

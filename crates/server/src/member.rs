@@ -42,6 +42,7 @@ use crate::{
     request_id::RequestIds,
     settings::Settings,
     signals::Signals,
+    starting,
     telemetry::Tracer,
     waiters::Waiters,
 };
@@ -69,6 +70,8 @@ impl Member {
     /// Opens the data dir and starts the threads.
     pub(crate) async fn start(settings: &Settings) -> Result<Member> {
         let client = peer_client(settings);
+        let initialized = wal::Wal::exists(&*settings.fs, &settings.wal_dir);
+        starting::announce(&settings.config, initialized.unwrap_or(false));
         let mut parts = bootstrap::open(settings, &client).await.inspect_err(|error| {
             tracing::error!(error = %format!("{error:#}"), "bootstrap failed");
         })?;
@@ -76,12 +79,11 @@ impl Member {
             (std::mem::take(&mut parts.remotes), std::mem::take(&mut parts.founders));
         let members = parts.members;
         tracing::info!(
-            name = %settings.name,
-            "data-dir" = %settings.data_dir.display(),
             "local-member-id" = %parts.member,
+            "local-server-version" = api::version::SERVER,
             "cluster-id" = %parts.cluster,
             "applied-index" = parts.recovered.applied.0,
-            "starting an etcd server"
+            "starting etcd server"
         );
         let Parts { member, cluster, backend, machine, wal, .. } = parts;
         let Parts { recovered, had_data, .. } = parts;
@@ -144,6 +146,7 @@ impl Member {
         stop: impl Future<Output = ()>,
     ) {
         let handle = self.handle.clone();
+        starting::serving(&settings.config, &handle);
         let mut peer_tasks = tokio::task::JoinSet::new();
         for (listener, acceptor) in listeners.peer {
             peer_tasks.spawn(peers::serve(

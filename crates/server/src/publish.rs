@@ -35,10 +35,12 @@ pub(crate) async fn run(handle: Handle, name: String, client_urls: Vec<String>) 
             return;
         }
     }
+    let urls = client_urls.join(" ");
     tracing::info!(
         "local-member-id" = %handle.member,
-        "local-member-attributes" = %format!("{{Name:{name} ClientURLs:{client_urls:?}}}"),
+        "local-member-attributes" = %format!("{{Name:{name} ClientURLs:[{urls}]}}"),
         "cluster-id" = %handle.cluster,
+        "publish-timeout" = %config::GoDuration::from(handle.limits.request_timeout),
         "published local member to cluster through raft"
     );
     handle.progress.set_ready();

@@ -115,18 +115,11 @@ fn open_store(snap_dir: &Path, in_memory: bool) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(backend))
 }
 
-/// Makes a directory that only its owner may enter, as etcd does, and whose name a power loss does not
-/// take: a log that others rely on must not begin anew.
+/// Makes a directory that only its owner may enter, as etcd does, and warns of one that is there and
+/// that others may enter.
 fn private_dir(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
-        let (dir, error) = (dir.display(), config::os_error(&error));
-        anyhow!("cannot access data directory: mkdir {dir}: {error}")
-    })?;
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(parent.unwrap_or(Path::new(".")))
-        .and_then(|parent| parent.sync_all())
-        .with_context(|| format!("cannot sync the directory above {}", dir.display()))?;
+    use std::os::unix::fs::PermissionsExt;
+    make_dir(dir)?;
     let mode = fs::metadata(dir).context("read a directory's mode")?.permissions().mode();
     if mode & 0o777 != 0o700 {
         let error = format!(
@@ -140,6 +133,20 @@ fn private_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a directory, and those above it, whose names a power loss does not take: a log that others
+/// rely on must not begin anew.
+fn make_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        let (dir, error) = (dir.display(), config::os_error(&error));
+        anyhow!("cannot access data directory: mkdir {dir}: {error}")
+    })?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))
+        .and_then(|parent| parent.sync_all())
+        .with_context(|| format!("cannot sync the directory above {}", dir.display()))
+}
+
 /// A directory's mode in the letters of Go.
 fn dir_mode(mode: u32) -> String {
     let special = [(0o4000, 'u'), (0o2000, 'g'), (0o1000, 't')];
@@ -151,8 +158,9 @@ fn dir_mode(mode: u32) -> String {
 
 /// A first start: a log that says whose it is, and nothing else yet.
 fn make_wal(settings: &Settings, fs: &Arc<dyn vfs::Fs>, identity: &Identity) -> Result<()> {
+    // Of `--wal-dir` this may be anybody's directory.
     if let Some(parent) = settings.wal_dir.parent() {
-        private_dir(parent)?;
+        make_dir(parent)?;
     }
     let metadata =
         api::walpb::Metadata { node_id: identity.member.0, cluster_id: identity.cluster.0 };

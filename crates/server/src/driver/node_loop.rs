@@ -328,12 +328,8 @@ impl NodeLoop {
         }
         if leader.0 != 0 {
             handle.metrics.leader_changes.inc();
-            tracing::info!(
-                "local-member-id" = %handle.member,
-                "leader-member-id" = %leader,
-                "leader changed"
-            );
         }
+        say_who_leads(handle, before, leader);
         if !leads {
             handle.shared.lessor.lock().demote();
         }
@@ -383,4 +379,18 @@ impl NodeLoop {
         let keep = index.0.saturating_sub(handle.limits.catchup_entries);
         self.node.handle(Input::Compact { index: RaftIndex(keep) }, now_ms, outputs);
     }
+}
+
+/// Says in raft's own words whom this member follows.
+fn say_who_leads(handle: &Handle, before: MemberId, leader: MemberId) {
+    let (member, term) = (handle.member, handle.progress.term().0);
+    if leader == member {
+        tracing::info!(target: "logger:raft", "{member} became leader at term {term}");
+    }
+    let what = match (before.0, leader.0) {
+        (_, 0) => format!("lost leader {before}"),
+        (0, _) => format!("elected leader {leader}"),
+        _ => format!("changed leader from {before} to {leader}"),
+    };
+    tracing::info!(target: "logger:raft", "raft.node: {member} {what} at term {term}");
 }

@@ -113,10 +113,14 @@ fn compaction_step(handle: &Handle) {
     count_step(&handle.metrics.compactions, began, removed);
     if done {
         *handle.metrics.compaction_began.lock() = None;
-        let total = first.elapsed().as_secs_f64() * 1000.0;
-        handle.metrics.compactions.total.observe(total);
+        let took = first.elapsed();
+        handle.metrics.compactions.total.observe(took.as_secs_f64() * 1000.0);
         handle.compactions.finish(revision);
-        tracing::info!("compact-revision" = revision, "finished scheduled compaction");
+        tracing::info!(
+            "compact-revision" = revision,
+            took = %config::GoDuration::from(took),
+            "finished scheduled compaction"
+        );
     }
 }
 
