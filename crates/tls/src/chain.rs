@@ -218,8 +218,11 @@ fn certificate_error(error: webpki::Error) -> CertificateError {
         E::PathLenConstraintViolated => {
             other(Refusal::Chain("too many intermediates for path length constraint".to_owned()))
         }
-        // A namesake of the authority signed it: Go takes that for an unknown authority too.
-        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
+        // A namesake of the authority signed it, or it is an authority that nobody here knows: Go
+        // takes these for an unknown authority too.
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey | E::CaUsedAsEndEntity => {
+            CertificateError::UnknownIssuer
+        }
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         E::CertNotValidForName(_) => CertificateError::NotValidForName,
         E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,

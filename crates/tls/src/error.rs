@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use rustls::{AlertDescription, CertificateError, pki_types::UnixTime};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible, pki_types::UnixTime};
 
 /// A failure of the set-up or of a connection.
 #[derive(Debug, thiserror::Error)]
@@ -112,13 +112,21 @@ fn handshake_text(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(_) => {
             "tls: first record does not look like a TLS handshake".to_owned()
         }
+        rustls::Error::PeerIncompatible(
+            // Of a client that is as old the extension is missing first.
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => "tls: client offered only unsupported versions".to_owned(),
+        rustls::Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
+            "tls: no cipher suite supported by both client and server".to_owned()
+        }
         other => format!("tls: {other}"),
     }
 }
 
 fn certificate_text(error: &CertificateError) -> String {
     const PREFIX: &str = "tls: failed to verify certificate: x509: ";
-    let seconds = |time: &UnixTime| time.as_secs();
     let reason = match error {
         CertificateError::Other(other) => {
             return match other.0.downcast_ref::<Refusal>() {
@@ -134,13 +142,13 @@ fn certificate_text(error: &CertificateError) -> String {
         CertificateError::Expired => "certificate has expired or is not yet valid".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => format!(
             "certificate has expired or is not yet valid: current time {} is after {}",
-            seconds(time),
-            seconds(not_after)
+            utc(time),
+            utc(not_after)
         ),
         CertificateError::NotValidYetContext { time, not_before } => format!(
             "certificate has expired or is not yet valid: current time {} is before {}",
-            seconds(time),
-            seconds(not_before)
+            utc(time),
+            utc(not_before)
         ),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
             "certificate specifies an incompatible key usage".to_owned()
@@ -150,6 +158,22 @@ fn certificate_text(error: &CertificateError) -> String {
         other => other.to_string(),
     };
     format!("{PREFIX}{reason}")
+}
+
+/// A time as Go shows it, in UTC.
+fn utc(time: &UnixTime) -> String {
+    let (days, second) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
+    // Years begin in March here, so that leap days come last; 719,468 days before 1970 began year 0.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let year = era * 400 + year + later;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// Go's names of the alerts that a client answers with.
@@ -171,4 +195,33 @@ fn alert_text(alert: AlertDescription) -> String {
         other => return format!("{other:?}"),
     };
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_in_go() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_609_459_200, "2021-01-01T00:00:00Z"),
+            (1_795_285_839, "2026-11-21T18:30:39Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(&UnixTime::since_unix_epoch(Duration::from_secs(seconds))), text);
+        }
+    }
+
+    #[test]
+    fn clients_without_a_common_version_are_named_so() {
+        let text = |why| handshake_text(&rustls::Error::PeerIncompatible(why));
+        let unsupported = "tls: client offered only unsupported versions";
+        assert_eq!(text(PeerIncompatible::Tls12NotOffered), unsupported);
+        assert_eq!(text(PeerIncompatible::SignatureAlgorithmsExtensionRequired), unsupported);
+    }
 }

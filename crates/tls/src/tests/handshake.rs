@@ -3,7 +3,7 @@
 use rcgen::ExtendedKeyUsagePurpose as Usage;
 
 use super::{
-    authority::{Authority, Leaf},
+    authority::{Authority, Leaf, authority_params},
     pair::{client, connect, connect_to, server, strict_server},
 };
 use crate::{Allowed, ClientOptions, Policy, ServerOptions};
@@ -59,8 +59,18 @@ async fn certificates_that_do_not_hold_are_refused() {
     let only = |usage| Leaf { usages: vec![usage], ..Leaf::named("other use") };
     let cases = [
         (namesake.issue(&Leaf::named("alice")), "certificate signed by unknown authority"),
-        (authority.issue(&outdated((2000, 2001))), "certificate has expired or is not yet valid"),
-        (authority.issue(&outdated((2100, 2101))), "certificate has expired or is not yet valid"),
+        (
+            namesake.issue_with(authority_params("another"), ""),
+            "certificate signed by unknown authority",
+        ),
+        (
+            authority.issue(&outdated((2000, 2001))),
+            "certificate has expired or is not yet valid: current time 20",
+        ),
+        (
+            authority.issue(&outdated((2100, 2101))),
+            "certificate has expired or is not yet valid: current time 20",
+        ),
         (
             authority.issue(&only(Usage::ServerAuth)),
             "certificate specifies an incompatible key usage",
