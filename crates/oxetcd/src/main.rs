@@ -5,13 +5,12 @@
 //! --data-dir x` is `etcd --data-dir x`. The server's first argument may name a proxy instead
 //! (`gateway`, `grpc-proxy`).
 
+mod allocator;
+
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-/// Most of what a request takes is let go of by another thread than the one that took it: an allocator
-/// made for that saves an eighth of the server's time. Without huge pages, which a small server would
-/// hold and not use.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// What this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
