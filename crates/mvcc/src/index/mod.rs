@@ -27,11 +27,11 @@ pub(crate) use entry::{Entry, Version};
 pub(crate) use restore::Loader;
 
 /// The most keys in a chunk.
-const CHUNK_KEYS_MAX: usize = 512;
+const CHUNK_KEYS_MAX: usize = 256;
 /// Chunks are filled to this when they are built or merged, to leave room for inserts.
-const CHUNK_KEYS_FILL: usize = 384;
+const CHUNK_KEYS_FILL: usize = 192;
 /// How many chunks one step of a compaction looks at under one lock.
-const COMPACT_CHUNKS: usize = 16;
+const COMPACT_CHUNKS: usize = 32;
 
 /// What is known of a chunk without walking it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
