@@ -97,6 +97,10 @@ impl World {
 
     /// A lease that clients grant and revoke, or one of those that lockers trust in.
     fn lease_to_renew(&mut self) -> i64 {
+        // One whose end is on its way, or has just come.
+        if self.rng.random_bool(0.2) {
+            return self.last_expired;
+        }
         let of_lockers = self.next_lease - LOCK_LEASES;
         if of_lockers > 0 && self.rng.random_bool(0.5) {
             return self.next_lease - self.rng.random_range(0..of_lockers.min(5));

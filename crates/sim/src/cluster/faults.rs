@@ -352,6 +352,24 @@ impl World {
         self.feed(leader, Input::ProposeConfChange { ticket: change.id, change })
     }
 
+    /// Changes, asked of several members at once, of what is known of a member to what it is already:
+    /// a leader takes one, and leaves empty entries in the place of those that others forward to it.
+    pub(super) fn update_at_once(&mut self, leader: u64) -> Result<(), String> {
+        self.count("changes of members at once");
+        let running = self.slots.iter().filter(|(_, slot)| slot.live.is_some());
+        for member in running.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.next_id += 1;
+            let change = ConfChange {
+                id: self.next_id,
+                r#type: ConfChangeType::ConfChangeUpdateNode as i32,
+                node_id: leader,
+                context: membership::change_context(&member_of(leader, false), false).into(),
+            };
+            self.feed(member, Input::ProposeConfChange { ticket: change.id, change })?;
+        }
+        Ok(())
+    }
+
     /// A removed member stops for good.
     pub(super) fn stop_removed(&mut self, member: u64) {
         let slot = self.slot(member);

@@ -141,6 +141,8 @@ pub(crate) struct World {
     history: History,
     next_id: u64,
     next_lease: i64,
+    /// The lease that a lessor has found expired last.
+    last_expired: i64,
     /// The term of the latest leader there was.
     newest_term: Term,
     /// When members were changed last.
@@ -190,6 +192,7 @@ impl World {
             history: History::new(swarm.drift),
             next_id: 1,
             next_lease: LOCK_LEASES,
+            last_expired: 0,
             newest_term: Term(0),
             members_changed_us: 0,
             hashes: BTreeMap::new(),

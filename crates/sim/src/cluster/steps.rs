@@ -288,7 +288,11 @@ impl World {
                 let slot = &self.slots[&member];
                 let applied = slot.live.as_ref().map_or(0, |live| live.applied().0);
                 let (life, decided) = (slot.life, (self.now_us, applied));
+                self.last_expired = leases.first().copied().unwrap_or(self.last_expired);
                 self.after(delay, Event::Revoke { member, life, leases, term, decided });
+                if self.faulty && self.rng.random_bool(0.1) {
+                    self.update_at_once(member)?;
+                }
             }
             Happened::RemovedSelf => self.after(1_000_000, Event::Stop { member }),
         }

@@ -12,7 +12,7 @@ fn a_few_seeds_run_clean() {
 
 #[test]
 fn seeds_that_once_failed_run_clean() {
-    // A lease that was granted after another one of its id had expired, and not yet where that was
+    // As the simulator drew them then. A lease that was granted after another one of its id had expired, and not yet where that was
     // decided, was taken for that one (381, 1883, 2054). A lease came back while its revocation was on
     // its way (767). A leader lived on that could not commit its store for a follower (1552). Of a key
     // that was deleted and put by one transaction, a compaction there leaves the put alone (5928). A
