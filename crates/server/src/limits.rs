@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const PASSWORDS_WAITING_MAX: usize = 16_384;
 /// Passwords of one user that may wait.
 pub(crate) const PASSWORDS_WAITING_OF_USER_MAX: usize = 64;
+/// Logins that may be on their way through the cluster.
+pub(crate) const LOGINS_AT_ONCE_MAX: usize = 64;
 /// Comparisons of passwords whose result is kept: the last so many that were asked for, and up to as
 /// many before them.
 pub(crate) const PASSWORDS_KEPT_MAX: usize = 32_768;

@@ -5,8 +5,15 @@
 //! that were compared before, so what a comparison said is kept, under a digest of the user, the
 //! stored hash and the password, keyed with a secret of this process. Because the stored hash is in
 //! it, what was kept dies with the password it was about, and not with every change of the store.
+//!
+//! The threads that compare have a low priority: what they do can wait for everything else.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use api::error::{Code, Error};
 use auth::password;
@@ -14,7 +21,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 use ring::hmac;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
     limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_OF_USER_MAX},
@@ -22,6 +29,10 @@ use crate::{
 };
 
 type Digest = [u8; 32];
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How much the threads that compare give way to all others: to an eighth of a share and less.
+const NICENESS: libc::c_int = 10;
 
 /// Compares and hashes passwords.
 pub(super) struct Passwords {
@@ -37,6 +48,8 @@ struct Inner {
     /// One permit for each that may wait.
     places: Arc<Semaphore>,
     answers: Mutex<Answers>,
+    /// The threads that do the slow work; they end with this.
+    jobs: mpsc::Sender<Job>,
 }
 
 /// What is known, or being found out.
@@ -86,15 +99,16 @@ impl Answers {
 
 impl Passwords {
     /// At most `turns` passwords are worked on at once.
-    pub(super) fn new(cost: u32, turns: usize) -> Passwords {
+    pub(super) fn new(cost: u32, turns: usize) -> io::Result<Passwords> {
         let secret: Digest = rand::rng().random();
         let inner = Inner {
             secret: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             turns: Semaphore::new(turns),
             places: Arc::new(Semaphore::new(PASSWORDS_WAITING_MAX)),
             answers: Mutex::default(),
+            jobs: workers(turns)?,
         };
-        Passwords { inner: Arc::new(inner), cost }
+        Ok(Passwords { inner: Arc::new(inner), cost })
     }
 
     /// Whether `password` is the one of `hash`, which is stored for `user`.
@@ -181,8 +195,32 @@ impl Inner {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let _turn = self.turns.acquire().await.ok()?;
-        tokio::task::spawn_blocking(work).await.ok()
+        let (sender, done) = oneshot::channel();
+        // Whoever wanted the answer may be gone.
+        let job = move || drop(sender.send(work()));
+        self.jobs.send(Box::new(job)).ok()?;
+        done.await.ok()
     }
+}
+
+/// Starts threads of low priority that do what is sent, until nobody can send any more.
+fn workers(count: usize) -> io::Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..count {
+        let jobs = jobs.clone();
+        thread::Builder::new().name("passwords".into()).spawn(move || {
+            // SAFETY: it changes the priority of this thread, whose number 0 stands for, alone. Where
+            // that is not allowed it goes on as it is.
+            let _same_as_before = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+            loop {
+                let job = jobs.lock().recv();
+                let Ok(job) = job else { return };
+                job();
+            }
+        })?;
+    }
+    Ok(sender)
 }
 
 #[cfg(test)]
@@ -195,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_compared_once() {
-        let passwords = Passwords::new(4, 1);
+        let passwords = Passwords::new(4, 1).unwrap();
         let stored = hash("secret");
         let ask = |password: &str| passwords.matches("alice", stored.clone(), password.to_owned());
         assert!(ask("secret").await.unwrap());
@@ -209,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_known_dies_with_the_stored_hash() {
-        let passwords = Passwords::new(4, 1);
+        let passwords = Passwords::new(4, 1).unwrap();
         assert!(passwords.matches("alice", hash("secret"), "secret".into()).await.unwrap());
         passwords.inner.turns.close();
         let changed = passwords.matches("alice", hash("other"), "secret".into()).await;
@@ -220,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn guesses_at_one_user_do_not_keep_others_waiting() {
-        let passwords = Arc::new(Passwords::new(4, 1));
+        let passwords = Arc::new(Passwords::new(4, 1).unwrap());
         let turn = passwords.inner.turns.acquire().await.unwrap();
         let stored = hash("secret");
         let mut guesses = tokio::task::JoinSet::new();
@@ -243,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_come_together_share_one_comparison() {
-        let passwords = Arc::new(Passwords::new(4, 1));
+        let passwords = Arc::new(Passwords::new(4, 1).unwrap());
         let turn = passwords.inner.turns.acquire().await.unwrap();
         let waiting: Vec<_> = (0..100)
             .map(|_| {
@@ -267,11 +305,26 @@ mod tests {
 
     #[tokio::test]
     async fn new_passwords_are_hashed() {
-        let passwords = Passwords::new(4, 1);
+        let passwords = Passwords::new(4, 1).unwrap();
         let one = passwords.hash("secret".into()).await.unwrap();
         assert_ne!(one, passwords.hash("secret".into()).await.unwrap(), "salted");
         let long = passwords.hash("p".repeat(73)).await.unwrap_err();
         assert_eq!(long.message, "bcrypt: password length exceeds 72 bytes");
+    }
+
+    #[test]
+    fn the_threads_that_compare_give_way() {
+        let jobs = workers(1).unwrap();
+        let (told, niceness) = mpsc::channel();
+        let ask = move || {
+            // SAFETY: it reads the priority of this thread.
+            let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+            told.send(own).unwrap();
+        };
+        jobs.send(Box::new(ask)).unwrap();
+        // SAFETY: the same.
+        let here = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        assert_eq!(niceness.recv().unwrap(), NICENESS.max(here));
     }
 
     #[test]

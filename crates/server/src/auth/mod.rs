@@ -13,6 +13,7 @@ mod v2;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use api::{
     error::Error,
     etcdserverpb::{
@@ -25,12 +26,16 @@ use auth::Identity;
 use config::Config;
 use rand::Rng;
 use ring::digest;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 pub(crate) use caller::{Caller, CommonName};
 
 use crate::{
     handle::{Handle, Outcome},
+    limits::LOGINS_AT_ONCE_MAX,
     proposal::Proposal,
     status::Failure,
 };
@@ -46,6 +51,9 @@ const TOKEN_LETTERS: usize = 16;
 pub(crate) struct Gate {
     provider: Provider,
     passwords: Passwords,
+    /// One permit for each login that may be on its way through the cluster: thousands at once would
+    /// all be in front of the writes that come after them.
+    pub(crate) logins: Semaphore,
     /// `--client-cert-auth`: certificates name users.
     trusts_certificates: bool,
 }
@@ -58,9 +66,11 @@ impl Gate {
         })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Half of the cores at most: writes go on while users log in.
-        let passwords = Passwords::new(checked_cost(config.bcrypt_cost), (cores / 2).max(1));
+        let passwords = Passwords::new(checked_cost(config.bcrypt_cost), (cores / 2).max(1))
+            .context("start the threads that compare passwords")?;
         let trusts_certificates = config.client_tls.client_cert_auth;
-        Ok(Gate { provider, passwords, trusts_certificates })
+        let logins = Semaphore::new(LOGINS_AT_ONCE_MAX);
+        Ok(Gate { provider, passwords, logins, trusts_certificates })
     }
 }
 
@@ -210,10 +220,17 @@ impl Handle {
         &self,
         request: AuthenticateRequest,
     ) -> Result<AuthenticateResponse, Failure> {
-        self.linearizable().await?;
+        {
+            let _turn = self.login_turn().await?;
+            self.linearizable().await?;
+        }
+        // No turn is held while a password is compared, which takes long.
         loop {
             let revision = self.compare_password(&request).await?;
-            let (mut response, signed_at) = self.propose_login(&request.name).await?;
+            let (mut response, signed_at) = {
+                let _turn = self.login_turn().await?;
+                self.propose_login(&request.name).await?
+            };
             if revision != self.shared.auth.read().revision() {
                 tracing::info!("revision when password checked became stale; retrying");
                 continue;
@@ -224,6 +241,12 @@ impl Handle {
             }
             return Ok(response);
         }
+    }
+
+    /// Waits until few enough logins are on their way, for as long as a request may take.
+    async fn login_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let turn = timeout(self.limits.request_timeout, self.auth.logins.acquire()).await;
+        turn.map_err(|_| Error::Timeout)?.map_err(|_| Error::Stopped.into())
     }
 
     /// The auth revision at which a name and a password were found to belong together.
