@@ -95,14 +95,7 @@ impl Tracer {
         let parent = match Parent::read(headers) {
             Some(parent) if !parent.sampled => return None,
             Some(parent) => parent,
-            None => {
-                let trace: [u8; 16] = rand::rng().random();
-                let low = u64::from_be_bytes(trace[8..].try_into().expect("eight bytes")) >> 1;
-                if low >= sampling.bound {
-                    return None;
-                }
-                Parent { trace, ..Parent::default() }
-            }
+            None => Parent { trace: sampling.new_trace()?, ..Parent::default() },
         };
         let name = path.trim_start_matches('/').to_owned();
         let attributes = attributes::call(&name);
@@ -115,12 +108,29 @@ impl Tracer {
         Some(Span::new(Scope::Grpc, sampling.exporter.clone(), begun))
     }
 
+    /// Begins a span of what the member does by itself.
+    pub(crate) fn own(&self, name: &str, attributes: Vec<KeyValue>) -> Option<Span> {
+        let sampling = self.0.as_ref()?;
+        let trace = sampling.new_trace()?;
+        let begun = begin(name.to_owned(), SpanKind::Internal, &trace, &[], attributes);
+        Some(Span::new(Scope::Etcd, sampling.exporter.clone(), begun))
+    }
+
     /// Has what is queued sent, for at most a few seconds, and no more after it.
     pub(crate) async fn close(&self) {
         let Some(Sampling { exporter, .. }) = &self.0 else { return };
         exporter.closing.send_replace(true);
         // The receiver goes when everything has been sent, or given up.
         exporter.closing.closed().await;
+    }
+}
+
+impl Sampling {
+    /// A trace that begins here, if it is one of those that are sampled.
+    fn new_trace(&self) -> Option<[u8; 16]> {
+        let trace: [u8; 16] = rand::rng().random();
+        let low = u64::from_be_bytes(trace[8..].try_into().expect("eight bytes")) >> 1;
+        (low < self.bound).then_some(trace)
     }
 }
 

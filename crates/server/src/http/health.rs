@@ -15,7 +15,7 @@ use super::{
     plain::{go_error, method_not_allowed, reply},
     v2::form::Form,
 };
-use crate::{handle::Handle, status::Failure};
+use crate::{handle::Handle, status::Failure, telemetry};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -195,7 +195,10 @@ async fn probe(handle: &Handle, serializable: bool) -> Result<(), String> {
         handle.shared.store.range(&RangeQuery::from(&request))?;
         Ok::<(), Failure>(())
     };
-    read.await.map_err(|failure: Failure| failure.message.into_owned())
+    let told = RangeRequest { limit: 1, keys_only: true, ..RangeRequest::default() };
+    let span = handle.tracer.own("range", telemetry::range(&told));
+    let read = telemetry::within(span, read).await;
+    read.map_err(|failure: Failure| failure.message.into_owned())
 }
 
 #[cfg(test)]

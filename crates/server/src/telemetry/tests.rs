@@ -141,6 +141,9 @@ async fn the_callers_decision_comes_before_the_rate() {
     assert!(!begins(&never, &none) && begins(&never, &parent("01")));
     assert!(begins(&always, &none) && !begins(&always, &parent("00")));
     assert!(!begins(&off, &none) && !begins(&off, &parent("01")));
+    // What a member does by itself has no caller.
+    let owns = |tracer: &Tracer| tracer.own("range", Vec::new()).is_some();
+    assert!(!owns(&never) && owns(&always) && !owns(&off));
 }
 
 #[tokio::test]
