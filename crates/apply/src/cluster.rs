@@ -24,10 +24,10 @@ pub(crate) fn set_version(
         .unwrap_or_else(|| panic!("apply: cluster version {:?} is not a version", request.ver));
     assert_not_older_than(version);
     let mut membership = shared.membership.write();
-    let lowered = membership.cluster_version().is_some_and(|last| version < last);
+    let last = membership.cluster_version();
     membership.set_version(version, &mut traces.ops);
     v2::cluster_changed(shared, "/0/version", traces);
-    traces.effects.push(Effect::ClusterVersion { version, lowered });
+    traces.effects.push(Effect::ClusterVersion { version, last });
     Response::Empty
 }
 

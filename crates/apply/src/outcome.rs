@@ -103,13 +103,13 @@ pub enum Effect {
     RemovePeer(MemberId),
     /// This member was removed: answer, then stop.
     RemovedSelf,
-    /// The cluster agreed on a version. When it is `lowered`, the log must be cut by a snapshot
-    /// that the older release can read.
+    /// The cluster agreed on a version. When it is below the last one, the log must be cut by a
+    /// snapshot that the older release can read.
     ClusterVersion {
         /// The new version.
         version: Version,
-        /// Whether the last one was higher.
-        lowered: bool,
+        /// The one before, unless there was none.
+        last: Option<Version>,
     },
     /// The entry holds a request that this release does not know; it was passed over.
     UnknownRequest,

@@ -162,6 +162,7 @@ fn the_log_says_what_it_runs_with_and_who_leads() {
         "--quota-backend-bytes=77",
         &wal,
     ]);
+    member.wait_for("set initial cluster version");
     member.signal("-TERM");
     let log = member.log();
     assert!(!log.contains("check file permission"), "{log}");
@@ -187,6 +188,8 @@ fn the_log_says_what_it_runs_with_and_who_leads() {
     ] {
         assert!(start.contains(field), "no {field} in {start}");
     }
+    let version = line("set initial cluster version");
+    assert!(version.contains("\"cluster-version\":\"3.7\""), "{version}");
     let client = format!("http://127.0.0.1:{}", member.port);
     let listens = format!("\"listen-client-urls\":[\"{client}\"]");
     assert!(line("now serving peer/client/metrics").contains(&listens), "{log}");

@@ -104,7 +104,7 @@ fn older_members_publish_themselves_by_v2_requests() {
     assert_eq!((applied.request_id, applied.result), (99, Ok(Response::Empty)));
     assert!(!applied.ops.is_empty() && applied.effects.is_empty());
     let applied = member.entry(EntryType::EntryNormal, v2_put("/0/version", "3.5.0"));
-    assert!(matches!(applied.effects[..], [Effect::ClusterVersion { lowered: false, .. }]));
+    assert!(matches!(applied.effects[..], [Effect::ClusterVersion { last: None, .. }]));
     let membership = member.shared.membership.read().clone();
     assert_eq!(membership.member(MemberId(1)).map(|one| one.name.as_str()), Some("m1"));
     assert_eq!(membership.cluster_version(), Version::parse("3.5.0"));
@@ -434,14 +434,15 @@ fn members_publish_themselves_and_agree_on_a_version() {
     member.request(publish);
     let version = Version::parse("3.7.0").unwrap();
     let applied = member.request(cluster_version("3.7.0"));
-    assert_eq!(applied.effects, [Effect::ClusterVersion { version, lowered: false }]);
+    assert_eq!(applied.effects, [Effect::ClusterVersion { version, last: None }]);
     let downgrade = DowngradeInfoSetRequest { enabled: true, ver: "3.6.0".into() };
     let downgrade =
         InternalRaftRequest { downgrade_info_set: Some(downgrade), ..Default::default() };
     member.request(downgrade);
+    let last = Some(version);
     let version = Version::parse("3.6.0").unwrap();
     let applied = member.request(cluster_version("3.6.0"));
-    assert_eq!(applied.effects, [Effect::ClusterVersion { version, lowered: true }]);
+    assert_eq!(applied.effects, [Effect::ClusterVersion { version, last }]);
 
     member.flush();
     let restored = member.crash();

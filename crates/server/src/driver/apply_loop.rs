@@ -13,6 +13,7 @@ use api::{
 };
 use apply::{Applied, ApplyError, Context, Effect, Response, StateMachine};
 use config::GoDuration;
+use membership::Version;
 use prost::Message as _;
 use storage::Op;
 
@@ -226,10 +227,10 @@ impl ApplyLoop {
                     .tasks
                     .spawn(async move { crate::member::raise_no_space(&handle).await });
             }
-            Effect::ClusterVersion { version, lowered } => {
+            Effect::ClusterVersion { version, last } => {
                 // An older release must not meet newer entries in the log.
-                self.cut_now |= lowered;
-                tracing::info!("cluster-version" = %version, "set cluster version");
+                self.cut_now |= last.is_some_and(|last| version < last);
+                say_version(handle, version, last);
                 handle.signals.cluster_version();
             }
             Effect::UnknownRequest => tracing::warn!("passed over an entry of an unknown kind"),
@@ -244,6 +245,26 @@ impl ApplyLoop {
                 });
             }
         }
+    }
+}
+
+/// Says which version the cluster has agreed on, in etcd's words.
+fn say_version(handle: &Handle, version: Version, last: Option<Version>) {
+    let short = |version: Version| format!("{}.{}", version.major, version.minor);
+    match last {
+        Some(last) => tracing::info!(
+            "cluster-id" = %handle.cluster,
+            "local-member-id" = %handle.member,
+            from = short(last),
+            to = short(version),
+            "updated cluster version"
+        ),
+        None => tracing::info!(
+            "cluster-id" = %handle.cluster,
+            "local-member-id" = %handle.member,
+            "cluster-version" = short(version),
+            "set initial cluster version"
+        ),
     }
 }
 
