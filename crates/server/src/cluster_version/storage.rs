@@ -35,6 +35,13 @@ pub(crate) fn follow_cluster(handle: &Handle) {
     if current.is_some_and(|current| current.minor_only() == target) {
         return;
     }
+    if let Some(current) = current {
+        tracing::info!(
+            "cluster-version" = %cluster,
+            "storage-version" = %current,
+            "cluster version differs from storage version."
+        );
+    }
     if let Some(op) = step(current, target) {
         handle.window.append_background(vec![op]);
         storage_loop::flush(handle);
@@ -43,7 +50,11 @@ pub(crate) fn follow_cluster(handle: &Handle) {
     let membership = handle.shared.membership.read();
     if membership.downgrade().enabled && version(handle) == Some(target) {
         let target_version = &membership.downgrade().target_version;
-        tracing::info!("target-version" = %target_version, "The server is ready to downgrade");
+        tracing::info!(
+            "target-version" = %target_version,
+            "server-version" = api::version::SERVER,
+            "The server is ready to downgrade"
+        );
     }
 }
 
