@@ -14,7 +14,7 @@ use api::{
     error::Error,
     etcdserverpb::{CompactionRequest, InternalRaftRequest},
 };
-use config::Retention;
+use config::{GoDuration, Retention};
 
 use crate::handle::Handle;
 use by_revision::ByRevision;
@@ -43,11 +43,55 @@ impl Compactor {
         })
     }
 
-    /// The name that log lines give it.
-    fn name(&self) -> &'static str {
+    fn log_start(&self, revision: i64) {
         match self {
-            Compactor::Periodic(_) => "periodic",
-            Compactor::ByRevision(_) => "revision",
+            Compactor::Periodic(periodic) => tracing::info!(
+                revision,
+                "compact-period" = %duration(periodic.period_ms()),
+                "starting auto periodic compaction"
+            ),
+            Compactor::ByRevision(by_revision) => tracing::info!(
+                revision,
+                "revision-compaction-retention" = by_revision.retention(),
+                "starting auto revision compaction"
+            ),
+        }
+    }
+
+    fn log_end(&self, revision: i64, took: Duration) {
+        let took = GoDuration::from(took);
+        match self {
+            Compactor::Periodic(periodic) => tracing::info!(
+                revision,
+                "compact-period" = %duration(periodic.period_ms()),
+                %took,
+                "completed auto periodic compaction"
+            ),
+            Compactor::ByRevision(by_revision) => tracing::info!(
+                revision,
+                "revision-compaction-retention" = by_revision.retention(),
+                %took,
+                "completed auto revision compaction"
+            ),
+        }
+    }
+
+    fn log_failure(&self, revision: i64, error: &str) {
+        match self {
+            Compactor::Periodic(periodic) => tracing::warn!(
+                revision,
+                "compact-period" = %duration(periodic.period_ms()),
+                "retry-interval" = %duration(periodic.sample_ms()),
+                error,
+                "failed auto periodic compaction"
+            ),
+            Compactor::ByRevision(by_revision) => tracing::warn!(
+                revision,
+                "revision-compaction-retention" = by_revision.retention(),
+                "retry-interval" = %duration(by_revision::INTERVAL_MS),
+                error,
+                "failed auto revision compaction"
+            ),
         }
     }
 
@@ -76,11 +120,14 @@ impl Compactor {
     }
 }
 
+fn duration(ms: u64) -> GoDuration {
+    GoDuration::from(Duration::from_millis(ms))
+}
+
 /// Compacts until the member stops.
 pub(crate) async fn run(handle: Handle, mut compactor: Compactor) {
     let began = Instant::now();
     let now_ms = || began.elapsed().as_millis() as u64;
-    let mode = compactor.name();
     loop {
         let wait = compactor.begin_wait(handle.shared.store.revision());
         tokio::select! {
@@ -93,15 +140,14 @@ pub(crate) async fn run(handle: Handle, mut compactor: Compactor) {
         let Some(revision) = compactor.due(handle.shared.store.revision(), now_ms()) else {
             continue;
         };
-        tracing::info!(revision, "starting auto {mode} compaction");
+        compactor.log_start(revision);
         let start = Instant::now();
         match compact(&handle, revision).await {
             Ok(()) => {
                 compactor.compacted(revision, now_ms());
-                let took = start.elapsed();
-                tracing::info!(revision, ?took, "completed auto {mode} compaction");
+                compactor.log_end(revision, start.elapsed());
             }
-            Err(error) => tracing::warn!(revision, %error, "failed auto {mode} compaction"),
+            Err(error) => compactor.log_failure(revision, &error),
         }
     }
 }
@@ -118,8 +164,6 @@ async fn compact(handle: &Handle, revision: i64) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use config::GoDuration;
-
     use super::*;
 
     #[test]
@@ -127,8 +171,8 @@ mod tests {
         assert!(Compactor::new(Retention::Periodic(GoDuration::ZERO)).is_none());
         assert!(Compactor::new(Retention::Revisions(0)).is_none());
         let periodic = Compactor::new(Retention::Periodic(GoDuration::from_secs(3600)));
-        assert_eq!(periodic.expect("a period").name(), "periodic");
+        assert!(matches!(periodic, Some(Compactor::Periodic(p)) if p.period_ms() == 3_600_000));
         let by_revision = Compactor::new(Retention::Revisions(1000));
-        assert_eq!(by_revision.expect("a count").name(), "revision");
+        assert!(matches!(by_revision, Some(Compactor::ByRevision(r)) if r.retention() == 1000));
     }
 }

@@ -16,6 +16,11 @@ impl ByRevision {
         ByRevision { retention, last: 0 }
     }
 
+    /// How many revisions it keeps.
+    pub(super) fn retention(&self) -> i64 {
+        self.retention
+    }
+
     /// The revision to compact at, of a store at `revision`.
     pub(super) fn due(&self, revision: i64) -> Option<i64> {
         let target = revision.saturating_sub(self.retention);

@@ -10,6 +10,7 @@ const SAMPLES: u64 = 10;
 
 /// Keeps history of a certain age.
 pub(crate) struct Periodic {
+    period_ms: u64,
     /// Time between two samples.
     sample_ms: u64,
     /// Time between two compactions, after the first.
@@ -32,6 +33,7 @@ impl Periodic {
         let sample_ms = (interval_ms / SAMPLES).max(1);
         let samples_max = usize::try_from(period_ms / sample_ms).unwrap_or(usize::MAX - 1) + 1;
         Periodic {
+            period_ms,
             sample_ms,
             interval_ms,
             wanted_ms: period_ms,
@@ -40,6 +42,16 @@ impl Periodic {
             samples: VecDeque::new(),
             samples_max,
         }
+    }
+
+    /// The age of what is kept.
+    pub(super) fn period_ms(&self) -> u64 {
+        self.period_ms
+    }
+
+    /// Time between two samples.
+    pub(super) fn sample_ms(&self) -> u64 {
+        self.sample_ms
     }
 
     /// Takes a sample; returns the milliseconds until the next.
