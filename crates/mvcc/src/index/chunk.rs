@@ -47,7 +47,8 @@ impl Chunk {
         };
         let hint = hint(rest);
         let begin = self.hints.partition_point(|other| *other < hint);
-        let equal = self.hints[begin..].partition_point(|other| *other == hint);
+        // One at most, as a rule: no search.
+        let equal = self.hints[begin..].iter().take_while(|other| **other == hint).count();
         let candidates = &self.entries[begin..begin + equal];
         match candidates.binary_search_by(|entry| (*entry.key).cmp(key)) {
             Ok(at) => Ok(begin + at),
