@@ -105,7 +105,10 @@ fn the_flags_of_the_manifest_start_a_member_whose_probes_are_answered() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(get(metrics, "/livez").unwrap(), "HTTP/1.1 200 OK");
-    assert!(!told().contains("\"level\":\"error\""), "{}", told());
+    // A probe that came before there was a leader is told of, as by etcd, and is no fault.
+    let log = told();
+    let mut errors = log.lines().filter(|line| line.contains("\"level\":\"error\""));
+    assert!(errors.all(|line| line.contains("\"msg\":\"Health check error\"")), "{log}");
     let pid = i32::try_from(member.0.id()).unwrap();
     // SAFETY: plain numbers; the child is not reaped yet, so the id is its own.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
