@@ -141,6 +141,8 @@ pub(crate) struct World {
     history: History,
     next_id: u64,
     next_lease: i64,
+    /// The revisions at which the store was compacted.
+    compactions: BTreeSet<i64>,
     /// The lease that a lessor has found expired last.
     last_expired: i64,
     /// The term of the latest leader there was.
@@ -193,6 +195,7 @@ impl World {
             next_id: 1,
             next_lease: LOCK_LEASES,
             last_expired: 0,
+            compactions: BTreeSet::new(),
             newest_term: Term(0),
             members_changed_us: 0,
             hashes: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use api::ids::MemberId;
+use apply::Effect;
 use rand::Rng;
 use replica::Input;
 
@@ -274,6 +275,11 @@ impl World {
             Happened::Applied(entry, applied) => {
                 self.mix(entry.index);
                 let id = applied.request_id;
+                for effect in &applied.effects {
+                    if let Effect::Compact { revision, .. } = effect {
+                        self.compactions.insert(*revision);
+                    }
+                }
                 self.history.applied(member, entry, &applied, self.now_us)?;
                 self.changed(member, id, applied.result);
             }

@@ -11,7 +11,7 @@ use api::{
     etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType},
     event::Changes,
     ids::Revision,
-    kv::RawKeyValue,
+    kv::{KeyValue, RawKeyValue},
     mvccpb,
     mvccpb::event::EventType,
     range::KeyRange,
@@ -330,7 +330,7 @@ impl World {
                     let all = WatchCreateRequest { filters: Vec::new(), ..watcher.request.clone() };
                     expected = expected_events(keys, &all, segment.first, last);
                     let unwanted = &watcher.request.filters;
-                    without_superseded(&mut expected, segment.first, unwanted, &segment.events);
+                    without_superseded(&mut expected, &self.compactions, unwanted, &segment.events);
                 }
                 let mut pairs = expected.iter().zip(&segment.events);
                 let wrong = pairs.position(|(expected, event)| !tells(event, expected));
@@ -365,21 +365,23 @@ fn tells(event: &mvccpb::Event, expected: &Watched) -> bool {
 }
 
 /// Takes out what is `unwanted` (the numbers of filters), and what its own transaction superseded, at
-/// the first revision, and what was not sent. A
-/// compaction at that revision leaves of each key its last change: the delete after a put, or the put
-/// after a delete. It removes the others piece by piece, so some may have been sent.
+/// a revision of one of the `compactions`, and what was not sent. A
+/// compaction at a revision leaves of each key its last change there: the delete after a put, or the put
+/// after a delete. It removes the others piece by piece, so some may have been sent; and a watcher
+/// that was sent everything before may come later.
 fn without_superseded(
     expected: &mut Vec<Watched>,
-    first: i64,
+    compactions: &BTreeSet<i64>,
     unwanted: &[i32],
     sent: &[mvccpb::Event],
 ) {
     let mut keys = BTreeSet::new();
-    let mut last_of_key = |watched: &Watched| keys.insert(watched.change.kv.key.clone());
+    let mut last_of_key = |kv: &KeyValue| keys.insert((kv.mod_revision, kv.key.clone()));
     let mut superseded: Vec<bool> = expected
         .iter()
         .rev()
-        .map(|watched| watched.change.kv.mod_revision == first && !last_of_key(watched))
+        .map(|watched| &watched.change.kv)
+        .map(|kv| compactions.contains(&kv.mod_revision) && !last_of_key(kv))
         .collect();
     let mut sent = sent.iter().peekable();
     expected.retain(|watched| {
@@ -398,7 +400,6 @@ fn without_superseded(
 
 #[cfg(test)]
 mod tests {
-    use api::kv::KeyValue;
     use model::Change;
 
     use super::*;
@@ -418,7 +419,7 @@ mod tests {
 
     #[test]
     fn only_what_its_transaction_superseded_may_be_missing() {
-        // At the first revision: "a" deleted and put, "b" put and deleted; later "a" twice again.
+        // At a revision that is compacted: "a" deleted and put, "b" put and deleted; later "a" twice again.
         let all = [
             change(b"a", 3, true),
             change(b"b", 3, false),
@@ -430,7 +431,7 @@ mod tests {
         let may_be = |unwanted: &[i32], kept: &[usize]| {
             let sent: Vec<_> = kept.iter().map(|at| event(&all[*at])).collect();
             let mut expected = all.to_vec();
-            without_superseded(&mut expected, 3, unwanted, &sent);
+            without_superseded(&mut expected, &BTreeSet::from([2, 3]), unwanted, &sent);
             let same = expected.iter().zip(&sent).all(|(expected, event)| tells(event, expected));
             same && expected.len() == sent.len()
         };
