@@ -252,7 +252,7 @@ impl Running {
     fn interrupt(mut self) -> Result<Seen> {
         if self.child.try_wait().context("look at the tool")?.is_none() {
             let id = self.child.id().to_string();
-            crate::shell::capture(command("kill").args(["-INT", &id]))?;
+            crate::shell::capture(command("kill").args(["-TERM", &id]))?;
         }
         // The end of its input must not come before the signal does.
         let input = self.child.stdin.take();

@@ -91,10 +91,11 @@ fn finish(child: Child) -> Result<Seen> {
     })
 }
 
-/// Ends a command that runs for ever and returns what it printed.
+/// Ends a command that runs for ever and returns what it printed. Not by SIGINT, which commands in the
+/// background of a shell without job control are told to ignore.
 fn interrupt(child: Child) -> Result<Seen> {
     let id = child.id().to_string();
-    crate::shell::capture(command("kill").args(["-INT", &id]))?;
+    crate::shell::capture(command("kill").args(["-TERM", &id]))?;
     finish(child)
 }
 
