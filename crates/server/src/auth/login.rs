@@ -210,9 +210,12 @@ fn workers(count: usize) -> io::Result<mpsc::Sender<Job>> {
     for _ in 0..count {
         let jobs = jobs.clone();
         thread::Builder::new().name("passwords".into()).spawn(move || {
-            // SAFETY: it changes the priority of this thread, whose number 0 stands for, alone. Where
-            // that is not allowed it goes on as it is.
-            let _same_as_before = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+            // SAFETY: it reads and changes the priority of this thread, whose number 0 stands for,
+            // alone. Where that is not allowed it goes on as it is.
+            let _same_as_before = unsafe {
+                let own = libc::getpriority(libc::PRIO_PROCESS, 0);
+                libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS.max(own))
+            };
             loop {
                 let job = jobs.lock().recv();
                 let Ok(job) = job else { return };
