@@ -1,4 +1,11 @@
 //! Reading records, segment by segment, and telling a torn write from damage.
+//!
+//! The checksum of a record does not cover its length word. A bit that turns over there would be
+//! taken for what a crash leaves: a word that becomes zero for the end of the log, one that points
+//! into the zeros behind the log for a torn write. Both would drop acknowledged records without a
+//! word. So where a record cannot be read under its length word, the words that differ from it by
+//! one bit are tried, and the one under which the chain of checksums holds is the right one. After
+//! a torn write that does no harm: a record whose checksum holds is there as a whole.
 
 use api::walpb::Record;
 use prost::Message;
@@ -6,12 +13,15 @@ use prost::Message;
 use crate::{
     Error,
     error::Attempt,
-    record::{FRAME_BYTES, Kind, parse_length_word},
-    segment::Segment,
+    record::{FRAME_BYTES, Kind, length_word, parse_length_word},
+    segment::{self, Segment},
 };
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;
+
+/// The least that a record takes: its type and a checksum of one byte.
+const RECORD_BYTES_MIN: u64 = 4;
 
 /// How much is read from a file at a time, at least.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -26,6 +36,27 @@ pub(crate) struct Reader<'a> {
     /// The length of the file of the first of `segments`, once known.
     length: Option<u64>,
     window: Window,
+    turned: Vec<TurnedBit>,
+}
+
+/// A length word that had one bit turned over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TurnedBit {
+    pub(crate) segment: segment::Name,
+    /// Where the word is in the segment.
+    pub(crate) position: u64,
+    /// What it should be.
+    pub(crate) word: u64,
+}
+
+/// A record, and what reading it told.
+struct Found {
+    kind: Kind,
+    record: Record,
+    /// The rolling checksum after it.
+    crc: u32,
+    /// Where its frame ends.
+    end: u64,
 }
 
 /// A part of a file in memory.
@@ -37,7 +68,19 @@ struct Window {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(segments: &'a [Segment]) -> Reader<'a> {
-        Reader { segments, crc: 0, offset: 0, length: None, window: Window::default() }
+        Reader {
+            segments,
+            crc: 0,
+            offset: 0,
+            length: None,
+            window: Window::default(),
+            turned: vec![],
+        }
+    }
+
+    /// The length words that were read as they should be and not as they are.
+    pub(crate) fn take_turned(&mut self) -> Vec<TurnedBit> {
+        std::mem::take(&mut self.turned)
     }
 
     /// The checksum of all records read.
@@ -81,15 +124,36 @@ impl<'a> Reader<'a> {
         }
         let word = self.window.bytes(segment, self.offset, FRAME_BYTES, length)?;
         let word = u64::from_le_bytes(word.try_into().expect("a word has 8 bytes"));
-        if word == 0 {
-            return Ok(None);
-        }
+        // A word of zeros ends a segment.
+        let read = if word == 0 { Ok(None) } else { self.record(word, length).map(Some) };
+        let found = match read {
+            Ok(Some(found)) if is_canonical(word) => found,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            other => match self.with_one_bit_turned(word, length)? {
+                Some((right, found)) => {
+                    let (segment, position) = (self.segments[0].name, self.offset);
+                    self.turned.push(TurnedBit { segment, position, word: right });
+                    found
+                }
+                None => match other? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                },
+            },
+        };
+        self.crc = found.crc;
+        self.offset = found.end;
+        Ok(Some((found.kind, found.record)))
+    }
+
+    /// The next record, if its length word were `word`.
+    fn record(&mut self, word: u64, length: u64) -> Result<Found, Error> {
         let (size, padding) = parse_length_word(word);
-        if size + padding > rest - FRAME_BYTES {
+        let body = self.offset + FRAME_BYTES;
+        if size + padding > length - body {
             return Err(self.unexpected_eof());
         }
-        let body = self.offset + FRAME_BYTES;
-        let bytes = self.window.bytes(segment, body, size + padding, length)?;
+        let bytes = self.window.bytes(&self.segments[0], body, size + padding, length)?;
         // Only the end of the log can be torn.
         let torn = || self.segments.len() == 1 && has_zero_sector(bytes, body);
         let record = match Record::decode(&bytes[..size as usize]) {
@@ -114,9 +178,37 @@ impl<'a> Reader<'a> {
             });
         }
         let kind = Kind::new(record.r#type).ok_or(Error::UnexpectedBlockType(record.r#type))?;
-        self.crc = crc;
-        self.offset = body + size + padding;
-        Ok(Some((kind, record)))
+        Ok(Found { kind, record, crc, end: body + size + padding })
+    }
+
+    /// The next record under a length word that differs from the one there by one bit, and that
+    /// word; `None` when there is none.
+    fn with_one_bit_turned(
+        &mut self,
+        word: u64,
+        length: u64,
+    ) -> Result<Option<(u64, Found)>, Error> {
+        let body = self.offset + FRAME_BYTES;
+        if length - body < RECORD_BYTES_MIN {
+            return Ok(None);
+        }
+        // Space that was not written ends here, without reading it under each of the words.
+        let start = self.window.bytes(&self.segments[0], body, RECORD_BYTES_MIN, length)?;
+        if !(start[0] == 1 << 3 && Kind::new(i64::from(start[1])).is_some() && start[2] == 2 << 3) {
+            return Ok(None);
+        }
+        for other in (0..u64::BITS).map(|bit| word ^ 1 << bit) {
+            let size = parse_length_word(other).0;
+            if !is_canonical(other) || size < RECORD_BYTES_MIN || size > length - body {
+                continue;
+            }
+            match self.record(other, length) {
+                Ok(found) => return Ok(Some((other, found))),
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     fn place(&self) -> (String, u64) {
@@ -168,6 +260,12 @@ impl Window {
         let from = (at - self.start) as usize;
         Ok(&self.bytes[from..from + count as usize])
     }
+}
+
+/// Whether a length word is one that is written: the padding is what the size wants. Logs of etcd 2
+/// have others, without padding.
+fn is_canonical(word: u64) -> bool {
+    word == length_word(parse_length_word(word).0 as usize).0
 }
 
 /// Whether a sector of the record body, which begins at `offset` of its file, is all zeros: then

@@ -42,7 +42,7 @@ impl Kind {
 }
 
 /// The length word of a record of `size` bytes, and its padding.
-fn length_word(size: usize) -> (u64, usize) {
+pub(crate) fn length_word(size: usize) -> (u64, usize) {
     let padding = size.next_multiple_of(FRAME_BYTES as usize) - size;
     let flags = if padding == 0 { 0 } else { (0x80 | padding as u64) << 56 };
     (size as u64 | flags, padding)

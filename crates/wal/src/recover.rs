@@ -1,6 +1,9 @@
 //! What a log says: its owner, the last state, the entries after a snapshot.
 
-use std::{io::ErrorKind, path::Path};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use api::{
     raftpb::{Entry, HardState},
@@ -12,7 +15,7 @@ use vfs::Fs;
 
 use crate::{
     Error, Repaired,
-    reader::Reader,
+    reader::{Reader, TurnedBit},
     record::Kind,
     segment::{self, Segment},
 };
@@ -29,6 +32,9 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
     /// What was cut off the end, if the last write was torn.
     pub repaired: Option<Repaired>,
+    /// The length words that had one bit turned over, by segment and position. They were read as
+    /// they should be; [`crate::Wal::open`] has also written them so.
+    pub turned: Vec<(PathBuf, u64)>,
 }
 
 /// Collects what records say, in their order.
@@ -41,6 +47,7 @@ pub(crate) struct Collector<'a> {
     /// The index of the last entry, or of a snapshot saved after it and above it.
     pub(crate) last_index: u64,
     snapshot_seen: bool,
+    pub(crate) turned: Vec<TurnedBit>,
 }
 
 impl<'a> Collector<'a> {
@@ -52,6 +59,7 @@ impl<'a> Collector<'a> {
             entries: Vec::new(),
             last_index: 0,
             snapshot_seen: false,
+            turned: Vec::new(),
         }
     }
 
@@ -60,6 +68,7 @@ impl<'a> Collector<'a> {
         while let Some((kind, record)) = reader.next()? {
             self.take(kind, record, reader)?;
         }
+        self.turned = reader.take_turned();
         Ok(())
     }
 
@@ -144,8 +153,11 @@ impl<'a> Collector<'a> {
             position: 0,
             source,
         })?;
-        let Collector { hard_state, entries, .. } = self;
-        Ok((Recovered { metadata, hard_state, entries, repaired: None }, raw))
+        let Collector { hard_state, entries, turned, .. } = self;
+        let turned =
+            turned.iter().map(|bit| (PathBuf::from(bit.segment.to_string()), bit.position));
+        let turned = turned.collect();
+        Ok((Recovered { metadata, hard_state, entries, repaired: None, turned }, raw))
     }
 }
 

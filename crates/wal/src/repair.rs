@@ -1,4 +1,4 @@
-//! Cutting off a torn last record.
+//! Cutting off a torn last record, and turning back a bit of a length word.
 //!
 //! A crash in the middle of a save leaves some sectors of its records on the disk and others not.
 //! Nobody was told that those records are safe, so the log is cut after its last good record.
@@ -10,7 +10,7 @@ use vfs::{File, Fs, OpenMode};
 use crate::{
     Error,
     error::Attempt,
-    reader::Reader,
+    reader::{Reader, TurnedBit},
     segment::{self, Segment},
 };
 
@@ -51,6 +51,23 @@ pub(crate) fn repair(fs: &dyn Fs, dir: &Path) -> Result<Option<Repaired>, Error>
     file.truncate(length).attempt("truncate", &path)?;
     file.sync_all().attempt("sync", &path)?;
     Ok(Some(Repaired { file: path, broken, length, length_before }))
+}
+
+/// Writes length words as they should be, durably. A word lies within one sector, so a crash leaves
+/// it as it was or as it should be.
+pub(crate) fn turn_back(
+    segments: &[Segment],
+    dir: &Path,
+    turned: &[TurnedBit],
+) -> Result<(), Error> {
+    for bit in turned {
+        let segment = segments.iter().find(|segment| segment.name == bit.segment);
+        let segment = segment.expect("a bit is of a segment that was read");
+        let path = dir.join(segment.name.to_string());
+        segment.file.write_at(&bit.word.to_le_bytes(), bit.position).attempt("write", &path)?;
+        segment.file.sync_data().attempt("sync", &path)?;
+    }
+    Ok(())
 }
 
 /// Copies an open file to a new one, durably.

@@ -179,6 +179,7 @@ impl Wal {
         let looked_back = collector.look_back(&*fs, dir)?;
         let (crc, offset) = (reader.crc(), reader.offset());
         let last_index = collector.last_index;
+        repair::turn_back(&segments, dir, &collector.turned)?;
         let (recovered, metadata) = collector.finish()?;
         let mut wal = Wal::new(fs, dir, options, metadata, segments);
         wal.encoder.crc = crc;

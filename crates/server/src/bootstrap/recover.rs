@@ -34,6 +34,13 @@ pub(super) fn recover(
     if let Some(repaired) = &log.repaired {
         tracing::info!(?repaired, "repaired WAL");
     }
+    for (segment, position) in &log.turned {
+        tracing::warn!(
+            ?segment,
+            position,
+            "a bit of the length of a WAL record had turned over; the disk may be failing"
+        );
+    }
     let (mut hard_state, mut entries) = (log.hard_state, log.entries);
     if at.index == 0
         && entries.is_empty()
