@@ -83,9 +83,10 @@ impl Handle {
     }
 
     /// Whether a quorum says, after this call, that this member leads. One that stood still may have
-    /// been replaced without knowing; its clock does not tell.
+    /// been replaced without knowing; its clock does not tell. Also, what had been answered before
+    /// this call is applied here after it: a learner can have applied more than its leader.
     pub(crate) async fn is_confirmed_leader(&self) -> bool {
-        let alone = self.shared.membership.read().voters().nth(1).is_none();
+        let alone = self.shared.membership.read().members().nth(1).is_none();
         let term = self.progress.term();
         alone || (self.linearizable().await.is_ok() && self.leads() && self.progress.term() == term)
     }

@@ -174,7 +174,7 @@ impl World {
         let term = live.node.status().term;
         let replaced = term < self.newest_term;
         let renewal = Renewal { lease, at_us, position: live.applied().0, replaced };
-        let alone = shared.membership.read().voters().nth(1).is_none();
+        let alone = shared.membership.read().members().nth(1).is_none();
         if gone {
             if alone || is_on(Mutant::GoneUnconfirmed) {
                 self.end(operation, Told::Gone { lease, position: renewal.position });
