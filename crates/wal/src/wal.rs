@@ -31,7 +31,7 @@ use crate::{
 const UNSYNCED_BYTES_MAX: usize = 128 << 10;
 
 /// From so many bytes a sync on, the next segment is not filled with zeros.
-const ZERO_FILL_SYNC_BYTES_MAX: u64 = 32 << 10;
+const ZERO_FILL_SYNC_BYTES_MAX: u64 = 4 << 10;
 
 /// A buffer that one large save has blown up is not kept.
 const BUFFER_BYTES_MAX: usize = 4 << 20;

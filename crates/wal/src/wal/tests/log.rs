@@ -143,6 +143,7 @@ fn segments_are_filled_with_zeros_only_for_small_syncs() {
         writes
     };
     assert_eq!(written_ahead(1, 1 << 10), 64, "a page at a time");
+    assert_eq!(written_ahead(5, 1 << 10), 0, "a few entries share a sync");
     assert_eq!(written_ahead(50, 1 << 10), 0);
     assert_eq!(written_ahead(1, 1 << 10), 64, "it is the last segment that counts");
 }
