@@ -24,6 +24,7 @@ use crate::{
     driver::{NodeEvent, WatchCommand, compaction::CompactionGate, watch_loop::Backlog},
     inbox::Inbox,
     limits::Limits,
+    lists::Lists,
     metrics::{Metrics, request_name},
     peer_client::PeerClient,
     peers::Peers,
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) damaged: crate::damage::Damaged,
     pub(crate) progress: Progress,
     pub(crate) shared: Shared,
+    /// Long reads of it.
+    pub(crate) lists: Lists,
     pub(crate) auth: Gate,
     pub(crate) window: storage::Window,
     pub(crate) backend: Arc<dyn storage::Backend>,

@@ -23,6 +23,7 @@ mod leadership;
 mod leases;
 mod limits;
 mod listen;
+mod lists;
 mod member;
 mod members;
 mod metrics;

@@ -12,6 +12,9 @@ pub(crate) const LOGINS_AT_ONCE_MAX: usize = 64;
 /// many before them.
 pub(crate) const PASSWORDS_KEPT_MAX: usize = 32_768;
 
+/// Bytes of long answers on their way to clients that take them, from which on no further one is begun.
+pub(crate) const LONG_ANSWERS_BYTES: usize = 16 << 20;
+
 /// Bytes of the body of a request of the v2 API, as Go's forms have it.
 pub(crate) const V2_BODY_BYTES_MAX: usize = 10 << 20;
 /// Parts of a path of the v2 API.

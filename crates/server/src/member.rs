@@ -32,6 +32,7 @@ use crate::{
     http,
     inbox::Inbox,
     listen::{Bound, Listener},
+    lists::Lists,
     metrics::Metrics,
     monitors, notify,
     peer_client::PeerClient,
@@ -262,6 +263,7 @@ fn handle(
         snapshots: Arc::new(Semaphore::new(settings.limits.snapshot_streams_max)),
         snap_dir: settings.data_dir.join("member/snap"),
         fs: settings.fs.clone(),
+        lists: Lists::start().context("start threads that read")?,
         tasks: tokio::runtime::Handle::current(),
     }))
 }

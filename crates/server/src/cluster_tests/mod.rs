@@ -4,6 +4,7 @@ mod asked;
 mod corrupt;
 mod disk;
 mod failures;
+mod lists;
 mod logins;
 mod membership;
 mod snapshots;

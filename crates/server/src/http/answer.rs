@@ -12,6 +12,7 @@ use super::{
     pieces::{Outgoing, Pieces},
 };
 use crate::{
+    lists::Share,
     metrics::Call,
     services::Services,
     slow::{self, Ends},
@@ -105,7 +106,7 @@ impl Grpc {
 }
 
 fn encoded<A: Outgoing>(served: Result<Response<A>, Status>) -> Answer {
-    let (metadata, message, _) = match served {
+    let (metadata, message, mut extensions) = match served {
         Ok(response) => response.into_parts(),
         Err(status) => return Answer::Failure(status),
     };
@@ -119,7 +120,10 @@ fn encoded<A: Outgoing>(served: Result<Response<A>, Status>) -> Answer {
         return Answer::Failure(Status::out_of_range(text));
     };
     let message = match message.pieces(length) {
-        Ok(pieces) => return Answer::Long(pieces, metadata.into_headers()),
+        Ok(mut pieces) => {
+            pieces.hold(extensions.remove::<Arc<Share>>().and_then(Arc::into_inner));
+            return Answer::Long(pieces, metadata.into_headers());
+        }
         Err(message) => message,
     };
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + length);

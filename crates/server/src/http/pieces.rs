@@ -16,6 +16,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::{Message, encoding};
 
 use super::answer::PREFIX_BYTES;
+use crate::lists::Share;
 
 /// Messages from this length on are sent in pieces.
 const LONG_BYTES: usize = 256 << 10;
@@ -46,7 +47,7 @@ impl Outgoing for RangeResponse {
         let head = RangeResponse { header, ..RangeResponse::default() };
         let tail = RangeResponse { more, count, ..RangeResponse::default() };
         let (head, tail) = (head.encode_to_vec(), tail.encode_to_vec().into());
-        Ok(Pieces { length, head, kvs: kvs.into_iter(), tail: Some(tail) })
+        Ok(Pieces { length, head, kvs: kvs.into_iter(), tail: Some(tail), share: None })
     }
 }
 
@@ -58,12 +59,29 @@ pub(super) struct Pieces {
     kvs: IntoIter<RawKeyValue>,
     /// What comes last; `None` once all is sent.
     tail: Option<Bytes>,
+    /// What it takes of the room for long answers.
+    share: Option<Share>,
 }
 
 impl Pieces {
     /// The length of the message, without its prefix.
     pub(super) fn length(&self) -> usize {
         self.length
+    }
+
+    /// Holds the answer's share until it is sent.
+    pub(super) fn hold(&mut self, share: Option<Share>) {
+        self.share = share;
+    }
+
+    /// Whether other answers may be waiting for this one.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.share.as_ref().is_some_and(Share::counts)
+    }
+
+    /// The client takes nothing for now: others do not wait for it any more.
+    pub(super) fn stalled(&mut self) {
+        self.share = None;
     }
 
     /// The message as one, behind its prefix.
@@ -94,6 +112,9 @@ impl Iterator for Pieces {
                 break;
             };
             encoding::message::encode(KVS, &kv, &mut piece);
+        }
+        if let Some(share) = &mut self.share {
+            share.sent(piece.len());
         }
         Some(piece.freeze())
     }

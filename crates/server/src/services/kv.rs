@@ -1,6 +1,6 @@
 //! KV: reads from the shared store, writes through raft (spec grpc.md section 4).
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use api::{
     error::Error,
@@ -21,13 +21,14 @@ use crate::{
     auth::Caller,
     describe,
     handle::Handle,
+    lists::Share,
     proposal::Proposal,
     slow::{self, Answered, Asked},
     status::Failure,
     telemetry,
 };
 
-/// Answers with more keys than this are assembled off the threads that serve connections.
+/// Ranges with a limit up to this are read by the threads that serve connections.
 const INLINE_KEYS_MAX: i64 = 1000;
 
 /// The methods that are called without gRPC's general layers, too: their futures own the service.
@@ -49,19 +50,23 @@ impl Services {
         let answer = telemetry::within(span, read(&self.0, &caller, &request, began)).await;
         let error = answer.as_ref().err().map(|failure| &*failure.message);
         slow::warn_of_apply(&self.0, "read-only range ", began.elapsed(), error, || {
-            let answer = answer.as_ref().map_or(String::new(), |answer| {
+            let answer = answer.as_ref().map_or(String::new(), |(answer, _)| {
                 let (count, bytes) = (answer.kvs.len(), answer.encoded_len());
                 format!("range_response_count:{count} size:{bytes}")
             });
             (describe::range(&request), answer)
         });
-        let answer = answer?;
+        let (answer, share) = answer?;
         slow::answers(|| Answered {
             count: answer.count,
             bytes: answer.encoded_len(),
             succeeded: true,
         });
-        Ok(Response::new(answer))
+        let mut response = Response::new(answer);
+        if let Some(share) = share {
+            response.extensions_mut().insert(Arc::new(share));
+        }
+        Ok(response)
     }
 
     /// Sets a key.
@@ -231,7 +236,7 @@ async fn read(
     caller: &Caller,
     request: &RangeRequest,
     began: Instant,
-) -> Result<RangeResponse, Failure> {
+) -> Result<(RangeResponse, Option<Share>), Failure> {
     if !request.serializable {
         handle.linearizable().await?;
     }
@@ -259,22 +264,23 @@ fn sizes_of_reads(answer: &TxnResponse) -> String {
 
 /// Reads a range at the store's present state. A read at the current revision that a compaction
 /// overtakes is taken again: to its client it happened after the compaction.
-async fn range(handle: &Handle, request: &RangeRequest) -> Result<RangeResponse, Failure> {
+async fn range(
+    handle: &Handle,
+    request: &RangeRequest,
+) -> Result<(RangeResponse, Option<Share>), Failure> {
     let query = RangeQuery::from(request);
-    let answer = if is_small(request) {
-        handle.shared.store.range(&query)
+    let (answer, share) = if is_small(request) {
+        (handle.shared.store.range(&query)?, None)
     } else {
-        let store = handle.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.range(&query))
-            .await
-            .map_err(|_| Failure::from(Error::Stopped))?
-    }?;
-    Ok(RangeResponse {
+        Box::pin(handle.lists.range(&handle.shared.store, query)).await?
+    };
+    let response = RangeResponse {
         header: Some(handle.header(answer.revision)),
         kvs: answer.kvs,
         more: answer.more,
         count: answer.count,
-    })
+    };
+    Ok((response, share))
 }
 
 /// Whether a range is surely answered in microseconds.

@@ -9,19 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use api::{
-    error::Error,
-    etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse},
-};
+use api::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
 use auth::Identity;
-use bytes::Bytes;
 use futures_core::Stream;
 use mvcc::{RangeAnswer, RangeQuery};
 use prost::Message;
 use tonic::Status;
 
 use super::kv::key_range;
-use crate::{handle::Handle, status::Failure, telemetry::Span};
+use crate::{handle::Handle, lists::next_key, status::Failure, telemetry::Span};
 
 const FIRST_CHUNK_KEYS: i64 = 10;
 
@@ -108,9 +104,8 @@ impl Stream for RangeStream {
 impl Cursor {
     fn start(self) -> Reading {
         Box::pin(async move {
-            tokio::task::spawn_blocking(move || self.step())
-                .await
-                .unwrap_or_else(|_| Err(Error::Stopped.into()))
+            let handle = self.handle.clone();
+            handle.lists.run(move || self.step()).await?
         })
     }
 
@@ -132,7 +127,8 @@ impl Cursor {
         }
         let response = RangeResponse { kvs: answer.kvs, ..RangeResponse::default() };
         self.adapt(response.encoded_len());
-        self.request.key = next_key(&response)?;
+        let last = response.kvs.last().expect("a chunk with more to come has keys");
+        self.request.key = next_key(last);
         Ok(Step { response, rest: Some(self) })
     }
 
@@ -166,12 +162,4 @@ impl Cursor {
             self.chunk_keys = (self.chunk_keys / 2).max(1);
         }
     }
-}
-
-/// The smallest key after the last one of a chunk.
-fn next_key(chunk: &RangeResponse) -> Result<Bytes, Failure> {
-    let last = chunk.kvs.last().expect("a chunk with more to come has keys");
-    let mut key = last.decode().expect("stored key-values decode").key.to_vec();
-    key.push(0);
-    Ok(key.into())
 }

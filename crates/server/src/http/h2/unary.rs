@@ -8,8 +8,9 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -22,10 +23,13 @@ use super::{
     super::{
         Router, Surface,
         answer::{Answer, PREFIX_BYTES, Service},
-        pieces::Outgoing,
+        pieces::{Outgoing, Pieces},
     },
     exchange::{Received, has_room},
 };
+
+/// A client that takes nothing of a long answer for this long keeps no other answer waiting.
+const STALL: Duration = Duration::from_millis(50);
 
 /// The methods that are answered here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +183,7 @@ impl Call {
         let at_once = method == Method::Range;
         let work = grpc.unary(path, ends, request, bytes, service);
         let answered = Box::pin(tokio::task::unconstrained(async move {
-            let mut work = std::pin::pin!(work);
+            let mut work = pin!(work);
             let wanted = poll_fn(|cx| match work.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 // The client has lost interest: that drops the work.
@@ -221,6 +225,22 @@ fn message(data: &Bytes, max: usize) -> Option<Bytes> {
     plain.then(|| data.slice(PREFIX_BYTES..))
 }
 
+/// Waits as [`has_room`] does; others that wait for this answer to go out are told if it takes long.
+async fn has_room_in_time(
+    stream: &mut SendStream<Bytes>,
+    bytes: usize,
+    pieces: &mut Pieces,
+) -> bool {
+    let mut room = pin!(has_room(stream, bytes));
+    if pieces.is_waited_for() {
+        match tokio::time::timeout(STALL, room.as_mut()).await {
+            Ok(has_room) => return has_room,
+            Err(_) => pieces.stalled(),
+        }
+    }
+    room.await
+}
+
 async fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
     match answer {
         Answer::Message(framed, headers) => {
@@ -228,10 +248,10 @@ async fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h
             stream.send_data(framed, false)?;
             end(stream)
         }
-        Answer::Long(pieces, headers) => {
+        Answer::Long(mut pieces, headers) => {
             let mut stream = begin(respond, headers)?;
-            for piece in pieces {
-                if !has_room(&mut stream, piece.len()).await {
+            while let Some(piece) = pieces.next() {
+                if !has_room_in_time(&mut stream, piece.len(), &mut pieces).await {
                     return Ok(());
                 }
                 stream.send_data(piece, false)?;
