@@ -110,6 +110,8 @@ mutants! {
         "term and vote are not synced";
     EarlyAcknowledgement = "early-acknowledgement", "ours", "replica::Node",
         "a follower acknowledges entries before its disk has them";
+    UnsavedTerm = "unsaved-term", "ours", "replica::Node",
+        "a leader that needs no other vote sends entries before its term is saved";
     ChecksumIgnored = "checksum-ignored", "ours", "wal reader",
         "the log is read without a look at its checksums";
     FailedSyncIgnored = "failed-sync-ignored", "ours", "wal::Wal",

@@ -41,6 +41,8 @@ pub struct Node {
     timeout: ElectionTimeout,
     proposals: Proposals,
     reads: Reads,
+    /// The last term that is durable.
+    saved_term: u64,
     /// Readies given out and not acknowledged.
     outstanding: VecDeque<ready::Outstanding>,
     /// The last entry given to the state machine.
@@ -94,6 +96,7 @@ impl Node {
         let mut node = Node {
             proposals: Proposals::new(config.max_waiting_proposals, config.max_waiting_bytes),
             reads: Reads::new(config.max_deferred_reads),
+            saved_term: raw.raft.term,
             outstanding: VecDeque::new(),
             handed: applied,
             applied,

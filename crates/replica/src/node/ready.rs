@@ -5,6 +5,11 @@
 //! Outputs of one ready: term, leader and role; answered reads; a snapshot; committed entries; a
 //! leader's messages; what to persist. Messages of anybody else (votes, acknowledgements) promise
 //! something about the disk and leave after it has been synced.
+//!
+//! So do those of a leader whose term is not durable, which only one that needed no other vote can
+//! be. After a crash it would lead in the same term again, and a learner that had its entries of
+//! before would take the new ones of the same index and term for those (raft paper, section 5.3:
+//! one leader creates at most one entry with an index in a term). raft-rs sends them at once.
 
 use api::{
     ids::{MemberId, RaftIndex, Term},
@@ -23,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Outstanding {
     number: u64,
+    term: u64,
     must_sync: bool,
     messages: Vec<raftpb::Message>,
 }
@@ -53,7 +59,12 @@ impl Node {
             self.restore(&ready, out);
         }
         self.hand_out(ready.take_committed_entries(), out);
-        let messages = ready.take_messages();
+        let term = self.raw.raft.term;
+        let mut messages = ready.take_messages();
+        let mut early = Vec::new();
+        if term > self.saved_term && !mutants::is_on(mutants::Mutant::UnsavedTerm) {
+            early = std::mem::take(&mut messages);
+        }
         if !messages.is_empty() {
             out.push(Output::Send(messages.into_iter().map(convert::message_out).collect()));
         }
@@ -69,9 +80,10 @@ impl Node {
         if mutants::is_on(mutants::Mutant::EarlyAcknowledgement) && !waiting.is_empty() {
             out.push(Output::Send(std::mem::take(&mut waiting)));
         }
+        waiting.extend(early.into_iter().map(convert::message_out));
         self.raw.mut_store().append(entries);
         self.raw.advance_append_async(ready);
-        self.wait_for_disk(Outstanding { number, must_sync, messages: waiting }, out);
+        self.wait_for_disk(Outstanding { number, term, must_sync, messages: waiting }, out);
     }
 
     /// Queues a ready behind those under way; one that nothing has to wait for is done at once.
@@ -96,6 +108,7 @@ impl Node {
             }
             let ready = self.outstanding.pop_front().expect("the front was just seen");
             last = Some(ready.number);
+            self.saved_term = self.saved_term.max(ready.term);
             messages.extend(ready.messages);
         }
         let Some(last) = last else { return };

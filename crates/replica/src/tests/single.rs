@@ -260,3 +260,33 @@ fn passing_an_unanswered_conf_change_breaks_an_invariant() {
     node.poll_ready(&mut out);
     node.handle(Input::Applied { index: RaftIndex(1) }, 0, &mut out);
 }
+
+/// It may crash before its term is saved, and would lead in that term again, with other entries.
+#[test]
+fn a_leader_by_its_own_vote_sends_nothing_before_its_term_is_saved() {
+    let Member { disk, mut machine, .. } = Member::found(1, &[1], 7);
+    machine.conf_state.learners = vec![2];
+    let mut member = Member::start(config(1, 7), disk, machine);
+    member.disk_stalls = true;
+    for _ in 0..50 {
+        member.tick();
+        if member.node.status().role == Role::Leader {
+            break;
+        }
+    }
+    member.propose("a");
+    assert_eq!(member.node.status().role, Role::Leader);
+    assert_eq!(member.outbox, []);
+    member.unstall_at_once();
+    assert!(member.outbox.iter().any(|m| m.r#type() == MessageType::MsgApp && m.to == 2));
+    // From now on its messages go beside its writes.
+    member.outbox.clear();
+    let term = member.node.status().term;
+    let kind = MessageType::MsgAppResp as i32;
+    let answer = Message { r#type: kind, from: 2, to: 1, index: 1, ..Message::default() };
+    member.handle(Input::Message(Message { term: term.0, ..answer }));
+    member.run();
+    member.disk_stalls = true;
+    member.propose("b");
+    assert!(member.outbox.iter().any(|m| m.entries.iter().any(|entry| entry.data == "b")));
+}

@@ -251,13 +251,13 @@ impl World {
         }
     }
 
-    /// Power goes soon after a process was killed.
+    /// Power goes soon after a process was killed, or before a leader has saved its term.
     pub(super) fn lose_power(&mut self, member: u64) {
         if !self.faulty {
             return;
         }
         if self.slots[&member].live.is_some() {
-            self.count("losses of power soon after a kill");
+            self.count("losses of power soon after a kill, or before a term is saved");
         }
         self.end_life(member, false, false);
     }

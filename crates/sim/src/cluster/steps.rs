@@ -14,6 +14,9 @@ use super::{
     member::{Died, Happened, Live},
 };
 
+/// So much longer takes a save of a term that power forestalls: others hear of it first.
+const UNSAVED_US: u64 = 400_000;
+
 impl World {
     /// The next event.
     pub(super) fn step(&mut self) -> Result<(), String> {
@@ -222,6 +225,8 @@ impl World {
         let Some(live) = &slot.live else { return };
         let life = slot.life;
         let write = live.must_write() && !slot.writing;
+        // Only who needs no other vote leads before its term is saved.
+        let unsaved = write && live.leads && live.node.status().term.0 > live.vote.0;
         let apply = live.must_apply() && !slot.applying;
         slot.writing |= write;
         slot.applying |= apply;
@@ -230,6 +235,10 @@ impl World {
         }
         if write && slow {
             self.count("slow syncs");
+        }
+        if unsaved && self.faulty && self.rng.random_range(0..1000) < self.swarm.vote_crashes {
+            sync_us += UNSAVED_US;
+            self.after(sync_us - 1, Event::PowerLoss { member });
         }
         if write {
             self.after(sync_us, Event::Written { member, life });
