@@ -17,6 +17,7 @@
 mod adopt;
 mod compact;
 mod db_file;
+mod db_sum;
 mod lock;
 mod long;
 mod map;
@@ -43,6 +44,7 @@ use seal::{Plain, Seals};
 pub use adopt::{ADOPTED_NAME, Adopted, DB_NAME, STORE_NAME, adopt};
 pub use compact::compact;
 pub use db_file::{DbFile, Share, open_db};
+pub use db_sum::{DbSum, SUM_SUFFIX};
 
 /// Address space is reserved in multiples of this.
 const MAP_UNIT: usize = 1 << 30;

@@ -119,10 +119,12 @@ fn snapshots(snap_dir: &Path, findings: &mut Findings) -> Result<(), Failure> {
                 wal::snap::decode(&content).map(drop).map_err(|error| error.to_string())
             })
         } else if name.ends_with(".snap.db") {
-            let db = engine::open_db(&path);
-            let checked =
-                db.and_then(|db| storage::image::import(&db).try_for_each(|op| op.map(drop)));
-            checked.map_err(|error| error.to_string())
+            let whole = engine::DbSum::verify(&path).map_err(|error| error.to_string());
+            let db = whole.and_then(|()| engine::open_db(&path).map_err(|error| error.to_string()));
+            db.and_then(|db| {
+                let mut ops = storage::image::import(&db);
+                ops.try_for_each(|op| op.map(drop)).map_err(|error| error.to_string())
+            })
         } else {
             continue;
         };

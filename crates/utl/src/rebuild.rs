@@ -43,7 +43,7 @@ use membership::Membership;
 use serde_json::Value;
 use storage::{
     Backend, Bucket,
-    engine::{self, STORE_NAME, Share},
+    engine::{self, DbSum, STORE_NAME, Share},
     image,
     mem::MemBackend,
     schema::meta,
@@ -245,7 +245,10 @@ impl Image {
     /// Gives the file the name by which a start finds it.
     fn place(&self, snap_dir: &Path) -> Result<(), Failure> {
         let place = snap_dir.join(format!("{:016x}.snap.db", self.index));
+        let sum = DbSum::of(&self.path).map_err(|error| io("read", &self.path, &error))?;
+        DbSum::forget(&place).map_err(|error| io("remove the checksum of", &place, &error))?;
         fs::rename(&self.path, &place).map_err(|error| io("rename", &self.path, &error))?;
+        sum.save(&place).map_err(|error| io("write the checksum of", &place, &error))?;
         sync_dir(snap_dir)
     }
 }

@@ -10,7 +10,7 @@ use api::{
 };
 use apply::StateMachine;
 use replica::Recovered;
-use storage::{Backend, schema::meta};
+use storage::{Backend, engine::DbSum, schema::meta};
 use wal::Wal;
 
 use super::{Identity, Parts, check_learners, force, initial, wal_options};
@@ -162,6 +162,7 @@ fn catch_up(
         "applied-index" = applied,
         "replacing the store by a snapshot of the leader"
     );
+    DbSum::verify(&path).with_context(|| format!("failed to read {}", path.display()))?;
     let db = storage::engine::open_db(&path)
         .with_context(|| format!("failed to open {}", path.display()))?;
     let at = meta::put_consistent(RaftIndex(newest.index), Term(newest.term));

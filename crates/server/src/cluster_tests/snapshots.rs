@@ -1,7 +1,11 @@
 //! Members too far behind for the log.
 
 use api::{ids::RaftIndex, raftpb::HardState, walpb};
-use storage::{Backend, engine::LmdbBackend, image::Image};
+use storage::{
+    Backend,
+    engine::{DbSum, LmdbBackend},
+    image::Image,
+};
 
 use super::*;
 use crate::peers::received_path;
@@ -132,7 +136,21 @@ async fn a_start_finishes_what_a_crash_cut_off() {
     wal.save(Some(&hard_state), &[]).unwrap();
     wal.sync().unwrap();
     drop(wal);
+    // What has changed since it arrived does not become the store.
+    let path = received_path(&rig.data_dir(follower).join("member/snap"), index);
+    DbSum::of(&path).unwrap().save(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let value = whole.windows(3).position(|bytes| bytes == b"399").expect("a value is there");
+    let mut damaged = whole.clone();
+    damaged[value] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let error = rig.try_start(follower, rig.settings(follower)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("the file is damaged: it arrived with"), "{error:#}");
+    std::fs::write(&path, whole).unwrap();
     rig.start(follower).await;
+    let left = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.all(|name| !name.contains(".snap.db")), "it is the store now");
     assert!(rig.handle(follower).progress.applied() >= index);
     rig.wait_ready().await;
     rig.assert_equal().await;

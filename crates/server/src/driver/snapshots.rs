@@ -6,6 +6,7 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use api::ids::RaftIndex;
+use storage::engine::{DbSum, SUM_SUFFIX};
 
 /// What the names of databases of the leader end with.
 const DATABASE: &str = ".snap.db";
@@ -32,6 +33,7 @@ fn purge_kind(
     let surplus = names.len().saturating_sub(keep);
     for name in names[..surplus].iter().filter(|name| may_go(name)) {
         fs::remove_file(snap_dir.join(name))?;
+        DbSum::forget(&snap_dir.join(name))?;
         tracing::info!(path = %snap_dir.join(name).display(), "purged");
     }
     Ok(())
@@ -48,6 +50,13 @@ pub(crate) fn remove_covered(snap_dir: &Path, applied: RaftIndex) {
         for name in named(snap_dir, DATABASE)? {
             if index_of(&name).is_some_and(|index| index <= applied.0) {
                 remove_slowly(snap_dir, &name)?;
+            }
+        }
+        // A crash can have left the checksum of a database that never came.
+        for name in named(snap_dir, &format!("{DATABASE}{SUM_SUFFIX}"))? {
+            let database = name.trim_end_matches(SUM_SUFFIX);
+            if index_of(database).is_some_and(|index| index <= applied.0) {
+                DbSum::forget(&snap_dir.join(database))?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use api::ids::{LeaseId, RaftIndex, Term};
 use bytes::Bytes;
-use storage::{Bucket, Op, schema::meta};
+use storage::{Bucket, Op, engine::DbSum, schema::meta};
 
 use super::{NodeEvent, fatal, snapshots, spread::Spread};
 use crate::{handle::Handle, inbox::Inbox, metrics::Compactions, peers};
@@ -161,6 +161,7 @@ fn restore(handle: &Handle, at: (RaftIndex, Term), v2: Vec<Op>) -> Vec<(LeaseId,
     let broken = |error: &dyn std::fmt::Display| -> ! {
         fatal(&format!("failed to read the snapshot {}", path.display()), error)
     };
+    DbSum::verify(&path).unwrap_or_else(|error| broken(&error));
     let db = storage::engine::open_db(&path).unwrap_or_else(|error| broken(&error));
     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
     let mut spread = Spread::over(bytes);

@@ -2,7 +2,7 @@
 //! and then named after its raft index, as etcd names it.
 //!
 //! The message that announces it is looked at only once the file is there, and a crash at any time
-//! leaves either no file of that name or a whole one.
+//! leaves either no file of that name or a whole one. Its checksum lies beside it until it is the store.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use std::{
 
 use api::ids::RaftIndex;
 use bytes::Bytes;
-use storage::engine::open_db;
+use storage::engine::{DbSum, open_db};
 use transport::SnapshotReceiver;
 
 /// How temporary files begin; etcd removes the same at its start.
@@ -47,6 +47,7 @@ pub(super) struct Receiver {
     /// Bytes written, and those of them that are on their way to the disk.
     written: u64,
     handed: u64,
+    sum: DbSum,
 }
 
 impl Receiver {
@@ -54,7 +55,8 @@ impl Receiver {
     pub(super) fn create(snap_dir: &Path, index: RaftIndex) -> io::Result<Receiver> {
         let (file, temporary) = create_unique(snap_dir)?;
         let snap_dir = snap_dir.to_owned();
-        Ok(Receiver { file, temporary, index, snap_dir, finished: false, written: 0, handed: 0 })
+        let (finished, written, handed, sum) = (false, 0, 0, DbSum::default());
+        Ok(Receiver { file, temporary, index, snap_dir, finished, written, handed, sum })
     }
 
     /// Has the disk begin with what was written: one sync of it all at the end would keep everybody
@@ -73,8 +75,12 @@ impl Receiver {
     fn publish(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
         check(&self.temporary, self.index)?;
-        fs::rename(&self.temporary, received_path(&self.snap_dir, self.index))?;
+        let place = received_path(&self.snap_dir, self.index);
+        // A crash leaves the checksum of this database or none, not that of another one.
+        DbSum::forget(&place)?;
+        fs::rename(&self.temporary, &place)?;
         self.finished = true;
+        self.sum.save(&place)?;
         File::open(&self.snap_dir)?.sync_all()
     }
 }
@@ -112,6 +118,7 @@ fn check(path: &Path, index: RaftIndex) -> io::Result<()> {
 impl SnapshotReceiver for Receiver {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.file.write_all(&chunk)?;
+        self.sum.add(&chunk);
         self.written += chunk.len() as u64;
         if self.written - self.handed >= WRITE_BACK_BYTES {
             self.hand_over();
