@@ -24,8 +24,12 @@ struct State<T> {
     wake_at: usize,
     /// The first one wakes it, too: from then on it looks at the time.
     wake_first: bool,
-    /// Items that cannot wait.
+    /// Items that cannot wait, and those pushed lazily, in order.
     urgent: Vec<T>,
+    /// Whether the consumer has been woken for them.
+    woken: bool,
+    /// Whether it is to be woken for those pushed lazily.
+    eager: bool,
     /// Items that need not wake anybody.
     quiet: Vec<T>,
 }
@@ -59,7 +63,16 @@ impl<T> Inbox<T> {
     /// An empty inbox that refuses items beyond `limit`.
     pub(crate) fn new(limit: usize) -> Inbox<T> {
         let (queue, urgent, quiet) = (Vec::new(), Vec::new(), Vec::new());
-        let state = State { queue, since: None, wake_at: 1, wake_first: true, urgent, quiet };
+        let state = State {
+            queue,
+            since: None,
+            wake_at: 1,
+            wake_first: true,
+            urgent,
+            woken: false,
+            eager: true,
+            quiet,
+        };
         Inbox { state: Mutex::new(state), filled: Condvar::new(), limit }
     }
 
@@ -84,14 +97,35 @@ impl<T> Inbox<T> {
     pub(crate) fn push_always(&self, item: T) {
         let mut state = self.state.lock();
         state.urgent.push(item);
-        if state.urgent.len() == 1 {
+        if !std::mem::replace(&mut state.woken, true) {
             self.filled.notify_one();
         }
+    }
+
+    /// Adds an item that must not be lost, in order with those that cannot wait; it wakes nobody while
+    /// the consumer is not eager for such.
+    pub(crate) fn push_lazily(&self, item: T) {
+        let mut state = self.state.lock();
+        state.urgent.push(item);
+        if state.eager && !std::mem::replace(&mut state.woken, true) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Whether items pushed lazily are to wake the consumer, which says so before it drains.
+    pub(crate) fn set_eager(&self, eager: bool) {
+        self.state.lock().eager = eager;
     }
 
     /// Adds an item that must not be lost and can wait for whatever comes next.
     pub(crate) fn push_quietly(&self, item: T) {
         self.state.lock().quiet.push(item);
+    }
+
+    /// Whether the consumer has been woken for items that it has not taken.
+    #[cfg(test)]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.state.lock().woken
     }
 
     /// Moves everything queued into `batch` (which must be empty), waiting until there is something
@@ -140,6 +174,7 @@ impl<T> State<T> {
             self.since = None;
         }
         batch.append(&mut self.urgent);
+        self.woken = false;
         batch.append(&mut self.quiet);
     }
 }
@@ -168,6 +203,38 @@ mod tests {
         batch.clear();
         inbox.drain(Some(Instant::now()), &mut batch);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_is_pushed_lazily_keeps_its_place_and_wakes_nobody() {
+        let inbox = Inbox::new(0);
+        let mut batch = Vec::new();
+        inbox.set_eager(false);
+        inbox.push_lazily(1);
+        assert!(!inbox.is_woken());
+        inbox.push_always(2);
+        assert!(inbox.is_woken());
+        inbox.push_lazily(3);
+        inbox.drain(None, &mut batch);
+        assert_eq!(batch, [1, 2, 3]);
+        inbox.set_eager(true);
+        inbox.push_lazily(4);
+        assert!(inbox.is_woken());
+        batch.clear();
+        inbox.drain(None, &mut batch);
+        assert_eq!(batch, [4]);
+        std::thread::scope(|scope| {
+            inbox.set_eager(false);
+            let waits = scope.spawn(|| {
+                let mut batch = Vec::new();
+                inbox.drain(None, &mut batch);
+                batch
+            });
+            inbox.push_lazily(5);
+            inbox.push_always(6);
+            let batch = waits.join().unwrap();
+            assert!(batch == [5, 6] || batch == [5], "{batch:?}");
+        });
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::{
     corruption,
     driver::{
         NodeEvent,
-        apply_loop::{ApplyEvent, ApplyLoop, Outlets},
+        applier::Applier,
+        apply_loop::{ApplyLoop, Outlets},
         compaction::CompactionGate,
         disk_watch::DiskWatch,
         lease_loop,
@@ -58,7 +59,7 @@ fn election_ticks(settings: &Settings) -> usize {
 pub(crate) struct Member {
     handle: Handle,
     wal: Arc<Inbox<WalEvent>>,
-    apply: Arc<Inbox<ApplyEvent>>,
+    applier: Arc<Applier>,
     storage: Arc<Inbox<StorageEvent>>,
     node_thread: JoinHandle<()>,
     wal_thread: JoinHandle<()>,
@@ -97,19 +98,20 @@ impl Member {
         storage_loop::refresh_size(&handle);
         let at = (recovered.applied, api::ids::Term(recovered.hard_state.term));
         let cut = recovered.snapshot.0;
-        let node_loop = node_loop(settings, member, members, recovered)?;
-        let (wal_inbox, apply_inbox) = (node_loop.wal.clone(), node_loop.apply.clone());
         let storage_inbox = Arc::new(Inbox::new(usize::MAX));
         let outlets =
             Outlets { storage: storage_inbox.clone(), tasks: tokio::runtime::Handle::current() };
+        let apply_loop = ApplyLoop { machine, outlets, at, cut, cut_now: false };
+        let applier = Arc::new(Applier::new(apply_loop));
+        let node_loop = node_loop(settings, member, members, recovered, applier.clone())?;
+        let wal_inbox = node_loop.wal.clone();
         let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).context("start a thread")
         };
         let (h, inbox) = (handle.clone(), wal_inbox.clone());
         let wal_thread = thread("wal", Box::new(move || wal_loop::run(&h, &inbox, wal)))?;
-        let (h, inbox) = (handle.clone(), apply_inbox.clone());
-        let apply_loop = ApplyLoop { machine, outlets, at, cut, cut_now: false };
-        let apply_thread = thread("apply", Box::new(move || apply_loop.run(&h, &inbox)))?;
+        let (h, work) = (handle.clone(), applier.clone());
+        let apply_thread = thread("apply", Box::new(move || work.run(&h)))?;
         let (h, inbox) = (handle.clone(), storage_inbox.clone());
         let storage_thread = thread("storage", Box::new(move || storage_loop::run(&h, &inbox)))?;
         let h = handle.clone();
@@ -122,7 +124,7 @@ impl Member {
         Ok(Member {
             handle,
             wal: wal_inbox,
-            apply: apply_inbox,
+            applier,
             storage: storage_inbox,
             node_thread,
             wal_thread,
@@ -200,7 +202,7 @@ impl Member {
         self.node_thread.join().expect(joined);
         self.wal.push_always(WalEvent::Stop);
         self.wal_thread.join().expect(joined);
-        self.apply.push_always(ApplyEvent::Stop);
+        self.applier.stop();
         self.apply_thread.join().expect(joined);
         self.handle.watch.push_always(watch_loop::WatchCommand::Stop);
         self.watch_thread.join().expect(joined);
@@ -344,6 +346,7 @@ fn node_loop(
     member: MemberId,
     members: usize,
     recovered: replica::Recovered,
+    applier: Arc<Applier>,
 ) -> Result<NodeLoop> {
     let conf_state = recovered.snapshot.2.clone();
     let config = replica::Config {
@@ -360,7 +363,7 @@ fn node_loop(
     Ok(NodeLoop {
         node,
         wal: Arc::new(Inbox::new(usize::MAX)),
-        apply: Arc::new(Inbox::new(usize::MAX)),
+        applier,
         tick: settings.heartbeat,
         conf_state,
         conf_index,

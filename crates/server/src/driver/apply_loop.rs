@@ -73,39 +73,33 @@ pub(crate) fn size_of_entries(entries: &[Entry]) -> usize {
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl ApplyLoop {
-    /// Runs until [`ApplyEvent::Stop`].
-    pub(crate) fn run(mut self, handle: &Handle, inbox: &Arc<Inbox<ApplyEvent>>) {
-        let mut batch = Vec::new();
-        loop {
-            inbox.drain(None, &mut batch);
-            let mut stop = false;
-            for event in batch.drain(..) {
-                match event {
-                    ApplyEvent::Committed(entries) => {
-                        self.apply_batch(handle, &entries);
-                        handle.progress.remove_unapplied(size_of_entries(&entries));
-                    }
-                    ApplyEvent::Restore { snapshot, saved } => {
-                        self.restore(handle, &snapshot, &saved);
-                    }
-                    ApplyEvent::Stop => stop = true,
-                }
+    /// Does what the apply thread was given.
+    pub(crate) fn execute(&mut self, handle: &Handle, event: ApplyEvent) {
+        match event {
+            ApplyEvent::Committed(entries) => {
+                self.apply_batch(handle, &entries);
+                handle.progress.remove_unapplied(size_of_entries(&entries));
             }
-            if stop {
-                return;
-            }
+            ApplyEvent::Restore { snapshot, saved } => self.restore(handle, &snapshot, &saved),
+            ApplyEvent::Stop => unreachable!("handled by the thread"),
         }
+    }
+
+    /// Whether a batch now could be followed by a snapshot of the log.
+    pub(crate) fn cuts_soon(&self, handle: &Handle) -> bool {
+        self.cut_now || self.at.0.0 + 1 - self.cut.0 > handle.limits.snapshot_count
     }
 
     /// Applies entries that were committed together: their changes enter the window as one, then the
     /// applied index moves, then clients are answered.
-    fn apply_batch(&mut self, handle: &Handle, entries: &[Entry]) {
+    pub(crate) fn apply_batch(&mut self, handle: &Handle, entries: &[Entry]) {
         let Some(last) = entries.last() else { return };
+        let mut time = BatchTime::now(handle);
         let mut results = Vec::with_capacity(entries.len());
         let mut ops = Vec::new();
         let mut changes = Vec::new();
         for entry in entries {
-            let mut applied = self.apply_one(handle, entry);
+            let mut applied = self.apply_one(handle, entry, &mut time);
             ops.append(&mut applied.ops);
             changes.extend(applied.changes.take());
             results.push(applied);
@@ -183,19 +177,16 @@ impl ApplyLoop {
         tracing::info!("applied-index" = at.0.0, "applied snapshot");
     }
 
-    fn apply_one(&mut self, handle: &Handle, entry: &Entry) -> Applied {
+    fn apply_one(&mut self, handle: &Handle, entry: &Entry, time: &mut BatchTime) -> Applied {
         let (_, size_in_use) = handle.progress.db_size();
-        let has_waiter = handle.waiters.waits(apply::request_id(entry));
-        let context = Context {
-            now_ms: handle.clock.now_ms(),
-            has_waiter,
-            size_in_use,
-            unix_ns: clock::unix_ns(),
-        };
-        let began = Instant::now();
-        let applied = self.machine.apply(entry, context);
-        let took = began.elapsed();
-        count(&handle.metrics, entry, &applied, took);
+        let name = request_name::of(&entry.data);
+        // What it is asked for is whether to read: a put does not.
+        let has_waiter = name == "Put" || handle.waiters.waits(apply::request_id(entry));
+        let BatchTime { now_ms, unix_ns, .. } = *time;
+        let applied =
+            self.machine.apply(entry, Context { now_ms, has_waiter, size_in_use, unix_ns });
+        let took = time.lap();
+        count(&handle.metrics, name, entry, &applied, took);
         warn(handle, entry, &applied, took);
         applied
     }
@@ -248,6 +239,26 @@ impl ApplyLoop {
     }
 }
 
+/// The clocks, read once for a batch; the time of each entry is from the end of the one before.
+struct BatchTime {
+    now_ms: u64,
+    unix_ns: i64,
+    last: Instant,
+}
+
+impl BatchTime {
+    fn now(handle: &Handle) -> BatchTime {
+        let (now_ms, unix_ns) = (handle.clock.now_ms(), clock::unix_ns());
+        BatchTime { now_ms, unix_ns, last: Instant::now() }
+    }
+
+    /// What passed since the last call.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.last, now)
+    }
+}
+
 /// Says which version the cluster has agreed on, in etcd's words.
 fn say_version(handle: &Handle, version: Version, last: Option<Version>) {
     let short = |version: Version| format!("{}.{}", version.major, version.minor);
@@ -269,11 +280,10 @@ fn say_version(handle: &Handle, version: Version, last: Option<Version>) {
 }
 
 /// Counts an entry and what came of it. Changes of the configuration have no series.
-fn count(metrics: &Metrics, entry: &Entry, applied: &Applied, took: Duration) {
+fn count(metrics: &Metrics, name: &str, entry: &Entry, applied: &Applied, took: Duration) {
     if entry.r#type != EntryType::EntryNormal as i32 || entry.data.is_empty() {
         return;
     }
-    let name = request_name::of(&entry.data);
     metrics.observe_apply(name, applied.result.is_ok(), took);
     match &applied.result {
         Ok(Response::LeaseGrant(response)) => metrics.leases.grant(response.ttl),

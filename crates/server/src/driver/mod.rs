@@ -4,11 +4,12 @@
 //! ```text
 //! services -> [node inbox] -> node thread -> [wal inbox] -> wal thread (write + fdatasync)
 //!                  ^------------ persisted -----------------'
-//!             node thread -> [apply inbox] -> apply thread -> waiters
+//!             node thread -> [apply inbox] -> apply thread -> waiters    (see applier.rs)
 //!                                               |-> [watch inbox] -> watch thread -> streams
 //!                                               '-> window -> storage thread -> LMDB
 //! ```
 
+pub(crate) mod applier;
 pub(crate) mod apply_loop;
 pub(crate) mod compaction;
 pub(crate) mod disk_watch;

@@ -15,6 +15,7 @@ use replica::{Input, Node, Output, Role};
 
 use super::{
     NodeEvent,
+    applier::Applier,
     apply_loop::{ApplyEvent, size_of_entries},
     disk_watch::{DiskWatch, Verdict},
     wal_loop::WalEvent,
@@ -30,7 +31,7 @@ use crate::{
 pub(crate) struct NodeLoop {
     pub(crate) node: Node,
     pub(crate) wal: Arc<Inbox<WalEvent>>,
-    pub(crate) apply: Arc<Inbox<ApplyEvent>>,
+    pub(crate) applier: Arc<Applier>,
     /// Length of one raft tick (`--heartbeat-interval`).
     pub(crate) tick: Duration,
     /// The members as of the last applied configuration change.
@@ -80,11 +81,14 @@ impl NodeLoop {
         if pending >= handle.limits.batch_pending_min {
             return Gather::For(pending / 3, handle.limits.batch_linger);
         }
-        let is_alone = self.conf_state.voters.len() <= 1;
-        if is_alone && self.given > self.saved {
+        if self.is_alone() && self.given > self.saved {
             return Gather::UntilUrgent(pending / 3);
         }
         Gather::Nothing
+    }
+
+    fn is_alone(&self) -> bool {
+        self.conf_state.voters.len() <= 1
     }
 
     /// Runs until [`NodeEvent::Stop`].
@@ -273,8 +277,12 @@ impl NodeLoop {
             Output::Commit { entries } => {
                 if let Some(last) = entries.last() {
                     handle.progress.set_committed(RaftIndex(last.index));
+                    // With others, heartbeats wait for nothing.
+                    if self.is_alone() && self.applier.apply_here(handle, &entries) {
+                        return;
+                    }
                     handle.progress.add_unapplied(size_of_entries(&entries));
-                    self.apply.push_always(ApplyEvent::Committed(entries));
+                    self.applier.give(ApplyEvent::Committed(entries));
                 }
             }
             Output::ReadReady { id, index } => handle.reads.answer(id, index),
@@ -316,7 +324,7 @@ impl NodeLoop {
         let snapshot = Box::new(snapshot);
         let (saved, is_saved) = mpsc::channel();
         self.wal.push_always(WalEvent::Restore { snapshot: snapshot.clone(), saved });
-        self.apply.push_always(ApplyEvent::Restore { snapshot, saved: is_saved });
+        self.applier.give(ApplyEvent::Restore { snapshot, saved: is_saved });
     }
 
     fn leader_changed(&mut self, handle: &Handle, leader: MemberId) {

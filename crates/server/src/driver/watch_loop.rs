@@ -27,6 +27,9 @@ use crate::{handle::Handle, inbox::Inbox};
 /// Bytes of events that may wait for one slow stream.
 const STREAM_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of changes that wait while nobody has a stream; beyond, the watch thread is woken for them.
+const LAZY_BYTES_MAX: usize = 256 << 10;
+
 /// What can happen to the watch thread.
 pub(crate) enum WatchCommand {
     /// Apply changed this.
@@ -80,9 +83,15 @@ impl Backlog {
         bytes_max: usize,
     ) {
         let bytes = bytes_of(&changes);
-        if self.bytes.load(Ordering::SeqCst) <= bytes_max {
+        let before = self.bytes.load(Ordering::SeqCst);
+        if before <= bytes_max {
             self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            inbox.push_always(WatchCommand::Changed(changes));
+            let changed = WatchCommand::Changed(changes);
+            if before + bytes > LAZY_BYTES_MAX {
+                inbox.push_always(changed);
+            } else {
+                inbox.push_lazily(changed);
+            }
         } else if !self.lagged.swap(true, Ordering::SeqCst) {
             inbox.push_always(WatchCommand::Lagged);
         }
@@ -240,8 +249,13 @@ pub(crate) fn run(handle: &Handle) {
     let mut watch = WatchLoop { handle, hub, outlets, ticks, tick_of };
     let mut batch = Vec::new();
     let mut more = false;
+    let mut eager = true;
     loop {
         let deadline = if more { Some(Instant::now()) } else { watch.next_deadline() };
+        let has_streams = !watch.outlets.0.is_empty();
+        if std::mem::replace(&mut eager, has_streams) != has_streams {
+            handle.watch.set_eager(has_streams);
+        }
         handle.watch.drain(deadline, &mut batch);
         for command in batch.drain(..) {
             if matches!(command, WatchCommand::Stop) {
@@ -340,5 +354,44 @@ impl WatchLoop<'_> {
             self.hub.progress_tick(stream, &history, &mut self.outlets);
             self.schedule(stream);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::{
+        event::{Event, EventKind},
+        ids::Revision,
+    };
+
+    use super::*;
+
+    fn changes(bytes: usize) -> Vec<Changes> {
+        let event = Event {
+            kind: EventKind::Put,
+            key: "k".into(),
+            kv: RawKeyValue(vec![0; bytes].into()),
+            revision: Revision { main: 2, sub: 0 },
+            prev: None,
+        };
+        vec![Changes { revision: 2, events: [event].into() }]
+    }
+
+    #[test]
+    fn nobody_is_woken_for_what_nobody_watches_unless_it_is_much() {
+        let (inbox, backlog) = (Inbox::new(usize::MAX), Backlog::default());
+        inbox.set_eager(false);
+        for _ in 0..3 {
+            backlog.hand_over(&inbox, changes(1 << 10), usize::MAX);
+        }
+        assert!(!inbox.is_woken());
+        backlog.hand_over(&inbox, changes(LAZY_BYTES_MAX), usize::MAX);
+        assert!(inbox.is_woken());
+        let mut batch = Vec::new();
+        inbox.drain(None, &mut batch);
+        assert_eq!(batch.len(), 4);
+        inbox.set_eager(true);
+        backlog.hand_over(&inbox, changes(1), usize::MAX);
+        assert!(inbox.is_woken());
     }
 }
