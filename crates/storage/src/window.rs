@@ -15,7 +15,7 @@ use api::ids::{RaftIndex, Term};
 use mutants::{Mutant, is_on};
 use parking_lot::Mutex;
 
-use crate::{Backend, Error, Op, schema::meta};
+use crate::{Backend, Bucket, Error, Op, schema::meta};
 
 /// Changes that apply has made and the backend does not have yet.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Window {
     pub fn append(&self, ops: Vec<Op>, at: (RaftIndex, Term), revision: i64) {
         let (index, term) = at;
         self.bytes.fetch_add(ops.iter().map(Op::bytes).sum(), Ordering::Relaxed);
-        self.ops.fetch_add(ops.len(), Ordering::Relaxed);
+        self.ops.fetch_add(counted(&ops), Ordering::Relaxed);
         let mut pending = self.pending.lock();
         let last = pending.last.map_or(RaftIndex(0), |last| last.index);
         assert!(index >= last, "window: the consistent index never goes back");
@@ -70,7 +70,7 @@ impl Window {
     /// Adds changes that belong to no entry: those of a compaction. Any thread.
     pub fn append_background(&self, ops: Vec<Op>) {
         self.bytes.fetch_add(ops.iter().map(Op::bytes).sum(), Ordering::Relaxed);
-        self.ops.fetch_add(ops.len(), Ordering::Relaxed);
+        self.ops.fetch_add(counted(&ops), Ordering::Relaxed);
         self.pending.lock().add(ops);
     }
 
@@ -79,7 +79,8 @@ impl Window {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Count of changes that are not committed yet.
+    /// Count of changes that are not committed yet, as etcd counts them: those of bucket `revision`,
+    /// which it does not have, come each with one of bucket `key` and do not count.
     pub fn pending_ops(&self) -> usize {
         self.ops.load(Ordering::Relaxed)
     }
@@ -113,7 +114,7 @@ impl Window {
         }
         let bytes: usize = ops[..count].iter().map(Op::bytes).sum();
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.ops.fetch_sub(count, Ordering::Relaxed);
+        self.ops.fetch_sub(counted(&ops[..count]), Ordering::Relaxed);
         Ok(entry)
     }
 
@@ -147,7 +148,7 @@ impl Window {
     fn drop_pending(&self, pending: &mut Pending) {
         let dropped = mem::take(&mut pending.ops);
         self.bytes.fetch_sub(dropped.iter().map(Op::bytes).sum(), Ordering::Relaxed);
-        self.ops.fetch_sub(dropped.len(), Ordering::Relaxed);
+        self.ops.fetch_sub(counted(&dropped), Ordering::Relaxed);
     }
 
     /// Restores the state before a flush, ahead of what was appended meanwhile.
@@ -157,6 +158,11 @@ impl Window {
         pending.ops = ops;
         pending.moved |= moved;
     }
+}
+
+/// So many changes count.
+fn counted(ops: &[Op]) -> usize {
+    ops.iter().filter(|op| op.bucket() != Bucket::Revision).count()
 }
 
 impl Pending {
@@ -174,7 +180,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Bucket, ReadTx, Size, mem::MemBackend, schema::read_consistent};
+    use crate::{ReadTx, Size, mem::MemBackend, schema::read_consistent};
 
     fn put(key: &'static str, value: &'static str) -> Op {
         Op::Put { bucket: Bucket::Lease, key: Bytes::from(key), value: Bytes::from(value) }
@@ -211,6 +217,22 @@ mod tests {
         let tx = backend.read().unwrap();
         assert_eq!(tx.get(Bucket::Lease, b"c").unwrap(), Some(&b"1"[..]));
         assert_eq!(read_consistent(&*tx).unwrap(), Some(at(7)));
+    }
+
+    /// `--backend-batch-limit` means puts, as in etcd.
+    #[test]
+    fn a_put_counts_once() {
+        let of = |bucket| Op::Put { bucket, key: "1".into(), value: "v".into() };
+        let (window, backend) = (Window::new(), MemBackend::new());
+        window.append(vec![of(Bucket::Key), of(Bucket::Revision)], at(5), 2);
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (1, 4));
+        window.append_background(vec![of(Bucket::Key), of(Bucket::Revision)]);
+        assert_eq!(window.pending_ops(), 2);
+        window.flush(&backend).unwrap();
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (0, 0));
+        window.append(vec![of(Bucket::Key), of(Bucket::Revision)], at(6), 3);
+        window.replace(at(9), || Ok(((), 7))).unwrap();
+        assert_eq!((window.pending_ops(), window.pending_bytes()), (0, 0));
     }
 
     #[test]
