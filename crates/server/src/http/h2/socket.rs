@@ -12,6 +12,7 @@
 //! of both directions are followed, by their heads alone.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
     sync::Arc,
@@ -34,8 +35,16 @@ use super::{
 const BUFFERED_MAX_BYTES: usize = 128 * 1024;
 /// What an empty buffer may keep of its memory.
 const KEPT_BYTES: usize = 16 * 1024;
+/// The memory of a buffer that outgrows this: room for the limit and what one write may add to it.
+const ROOM_BYTES: usize = BUFFERED_MAX_BYTES + 32 * 1024;
 /// Bytes before the first frame of a client.
 const PREFACE_BYTES: usize = 24;
+
+thread_local! {
+    /// The memory of a large buffer that is empty: for the next connection of this thread that has
+    /// much to send, which is soon.
+    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
+}
 
 /// A connection with what waits to be sent on it.
 pub(super) struct Outgoing<S> {
@@ -115,11 +124,27 @@ impl<S: AsyncWrite + Unpin> Outgoing<S> {
             }
             self.buffer.advance(sent);
         }
-        if self.buffer.capacity() > KEPT_BYTES {
+        // Its capacity says nothing before the memory of what was sent is part of it again.
+        if self.buffer.try_reclaim(ROOM_BYTES) {
+            SPARE.set(Some(std::mem::take(&mut self.buffer)));
+        } else if self.buffer.capacity() > KEPT_BYTES {
             self.buffer = BytesMut::new();
         }
         // TLS has a buffer of its own.
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Adds to the buffer, which is made as large as it may become once it is no small one: growing
+    /// step by step, it would be copied more than it is filled.
+    fn add(&mut self, bytes: &[u8]) {
+        let length = self.buffer.len() + bytes.len();
+        if length > KEPT_BYTES && length > self.buffer.capacity() && length <= ROOM_BYTES {
+            let spare = SPARE.take();
+            let mut roomy = spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM_BYTES));
+            roomy.extend_from_slice(&self.buffer);
+            self.buffer = roomy;
+        }
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Whether anything was received since the last call of this.
@@ -188,7 +213,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         if outgoing.buffer.len() >= BUFFERED_MAX_BYTES {
             ready!(outgoing.poll_flush(cx))?;
         }
-        outgoing.buffer.extend_from_slice(bytes);
+        outgoing.add(bytes);
         if let Some(pings) = &mut outgoing.pings {
             pings.sent(bytes);
         }
@@ -250,5 +275,29 @@ mod tests {
         assert_eq!(seen.len(), 2 * BUFFERED_MAX_BYTES + 1);
         assert_eq!(seen.last(), Some(&8));
         assert!(outgoing.lock().buffer.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn a_large_buffer_is_one_piece_of_memory_and_goes_to_the_next() {
+        SPARE.set(None);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut seen = None;
+        for _ in 0..3 {
+            let (near, _far) = tokio::io::duplex(1 << 20);
+            let (_socket, outgoing) = Outgoing::new(near, None);
+            let mut outgoing = outgoing.lock();
+            outgoing.add(&[1; KEPT_BYTES]);
+            assert!(outgoing.buffer.capacity() < ROOM_BYTES);
+            outgoing.add(&[2; KEPT_BYTES]);
+            let memory = outgoing.buffer.as_ptr();
+            outgoing.add(&[3; BUFFERED_MAX_BYTES - KEPT_BYTES]);
+            assert_eq!(outgoing.buffer.as_ptr(), memory);
+            assert_eq!(*seen.get_or_insert(memory), memory);
+            assert_eq!(outgoing.buffer[KEPT_BYTES - 1..=KEPT_BYTES], [1, 2]);
+            assert!(outgoing.poll_flush(&mut cx).is_ready());
+            assert_eq!(outgoing.buffer.capacity(), 0);
+        }
+        let spare = SPARE.take().expect("the last one's");
+        assert!(spare.is_empty() && spare.capacity() >= ROOM_BYTES);
     }
 }
