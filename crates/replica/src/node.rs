@@ -22,7 +22,7 @@ pub use status::{PeerProgress, ReplicationState, Status};
 use crate::{
     config::{Config, Error, Recovered},
     convert::{
-        self, ConfChangeType, Message, MessageType, RaftConfig, RawNode, ReadOnlyOption,
+        self, ConfChangeType, EntryType, Message, MessageType, RaftConfig, RawNode, ReadOnlyOption,
         SnapshotStatus, StateRole,
     },
     input::Input,
@@ -137,7 +137,7 @@ impl Node {
                 self.propose(ticket, entry, true, now_ms, out);
             }
             Input::ReadIndex { id } => self.read(reads::request(id)),
-            Input::Message(message) => self.message(message, out),
+            Input::Message(message) => self.message(message, now_ms, out),
             Input::Unreachable(member) => self.raw.report_unreachable(member.0),
             Input::SnapshotStatus { to, delivered } => self.snapshot_status(to, delivered),
             Input::TransferLeader(member) => self.raw.transfer_leader(member.0),
@@ -278,7 +278,7 @@ impl Node {
         }
     }
 
-    fn message(&mut self, message: raftpb::Message, out: &mut Vec<Output>) {
+    fn message(&mut self, message: raftpb::Message, now_ms: u64, out: &mut Vec<Output>) {
         let from = MemberId(message.from);
         let checked = convert::message_in(message, self.config.id.0);
         let mut message = match checked.and_then(|m| self.check_acknowledgement(&m).map(|()| m)) {
@@ -294,10 +294,29 @@ impl Node {
         if !self.admit(&mut message) {
             return;
         }
+        if message.msg_type == MessageType::MsgPropose && self.leads() {
+            self.queue_conf_changes(&mut message, now_ms);
+            if message.entries.is_empty() {
+                return;
+            }
+        }
         // Errors are a response of a stranger or a proposal at a bad time: both are dropped, as by
         // etcd.
         let _ = self.raw.step(message);
         self.fill_pipelines();
+    }
+
+    /// Has the conf changes of a forwarded proposal wait like the leader's own: raft would turn one
+    /// that comes while another is unapplied into an empty entry, and its client would time out.
+    fn queue_conf_changes(&mut self, message: &mut Message, now_ms: u64) {
+        let entries = std::mem::take(&mut message.entries);
+        for entry in entries {
+            if entry.entry_type == EntryType::EntryNormal {
+                message.entries.push(entry);
+            } else if !self.proposals.is_full(&entry) {
+                self.proposals.push(entry, true, now_ms);
+            }
+        }
     }
 
     fn step_down(&mut self) {

@@ -2,7 +2,8 @@
 //! is none; and conf changes for the one before them.
 //!
 //! etcd blocks the proposer until a leader is known; a conf change proposed while another is
-//! unapplied is lost there and its client times out. Here both wait in a bounded queue.
+//! unapplied is lost there and its client times out. Here both wait in a bounded queue, those that
+//! followers forward with the leader's own.
 
 use std::collections::VecDeque;
 

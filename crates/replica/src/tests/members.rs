@@ -195,3 +195,23 @@ fn members_survive_a_restart() {
     network.assert_payloads(&["a"]);
     assert_eq!(conf_state(&network, 4).0, [1, 2, 3, 4]);
 }
+
+#[test]
+fn a_forwarded_change_waits_for_the_one_before_it() {
+    let mut network = Network::led(&[1, 2, 3], 5);
+    let (leader, follower) = (network.leader().expect("elected"), network.follower());
+    // The first is committed, and not applied by the leader, when the others come.
+    network.member(leader).machine_stalls = true;
+    network.act(follower, change(ConfChangeType::ConfChangeAddLearnerNode, 4));
+    assert_eq!(conf_state(&network, follower).1, [4]);
+    network.propose(follower, "beside");
+    network.act(follower, change(ConfChangeType::ConfChangeRemoveNode, 4));
+    network.act(follower, change(ConfChangeType::ConfChangeAddLearnerNode, 5));
+    network.member(leader).machine_stalls = false;
+    network.member(leader).unstall();
+    network.ticks(3);
+    for id in [leader, follower] {
+        assert_eq!(conf_state(&network, id), (vec![1, 2, 3], vec![5]));
+    }
+    network.assert_payloads(&["beside"]);
+}
