@@ -32,6 +32,7 @@ mod notify;
 mod peer_client;
 mod peer_http;
 mod peers;
+mod priority;
 mod profile;
 mod progress;
 mod proposal;

@@ -25,14 +25,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
     limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_OF_USER_MAX},
+    priority,
     status::Failure,
 };
 
 type Digest = [u8; 32];
 type Job = Box<dyn FnOnce() + Send>;
-
-/// How much the threads that compare give way to all others: to an eighth of a share and less.
-const NICENESS: libc::c_int = 10;
 
 /// Compares and hashes passwords.
 pub(super) struct Passwords {
@@ -210,12 +208,7 @@ fn workers(count: usize) -> io::Result<mpsc::Sender<Job>> {
     for _ in 0..count {
         let jobs = jobs.clone();
         thread::Builder::new().name("passwords".into()).spawn(move || {
-            // SAFETY: it reads and changes the priority of this thread, whose number 0 stands for,
-            // alone. Where that is not allowed it goes on as it is.
-            let _same_as_before = unsafe {
-                let own = libc::getpriority(libc::PRIO_PROCESS, 0);
-                libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS.max(own))
-            };
+            priority::give_way();
             loop {
                 let job = jobs.lock().recv();
                 let Ok(job) = job else { return };
@@ -327,7 +320,7 @@ mod tests {
         jobs.send(Box::new(ask)).unwrap();
         // SAFETY: the same.
         let here = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-        assert_eq!(niceness.recv().unwrap(), NICENESS.max(here));
+        assert_eq!(niceness.recv().unwrap(), priority::NICENESS.max(here));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::{driver::storage_loop, handle::Handle};
+use crate::{driver::storage_loop, handle::Handle, priority};
 
 /// Messages that are made and not yet taken by the connection.
 const QUEUED_MAX: usize = 8;
@@ -37,10 +37,18 @@ pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> ReceiverStream<Mes
     let permit = permit.expect("the semaphore is never closed");
     let (sender, receiver) = mpsc::channel(QUEUED_MAX);
     let handle = handle.clone();
-    tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        send(&handle, &sender, with_v2);
-    });
+    let work = {
+        let sender = sender.clone();
+        move || {
+            let _permit = permit;
+            send(&handle, &sender, with_v2);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+        tracing::error!(%error, "failed to start a thread for a database snapshot");
+        // There is room for it: nothing was sent.
+        let _ = sender.try_send(Err(Status::unavailable(error.to_string())));
+    }
     ReceiverStream::new(receiver)
 }
 
@@ -48,6 +56,8 @@ pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> ReceiverStream<Mes
 fn send(handle: &Handle, sender: &mpsc::Sender<Message>, with_v2: bool) {
     let began = Instant::now();
     storage_loop::flush(handle);
+    // From here on it holds no lock: the view is its own.
+    priority::give_way();
     match send_view(handle, sender, with_v2) {
         Ok(bytes) => {
             let took = began.elapsed();
