@@ -50,10 +50,14 @@ struct Rig {
     client_ports: Vec<u16>,
 }
 
-/// Ports that were free a moment ago.
+/// Ports that were free a moment ago, below those that the kernel gives to outgoing connections:
+/// while a member is stopped nobody takes its own.
 fn free_ports(count: usize) -> Vec<u16> {
-    let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listeners: Vec<_> = (0..count).map(bind).collect();
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        let port = rand::random_range(10_000..32_000);
+        listeners.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+    }
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
