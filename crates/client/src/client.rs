@@ -269,12 +269,17 @@ impl Client {
         self.bounded(async { stream.message().await.map_err(|status| self.error(status)) }).await
     }
 
-    /// `work`, unless the deadline comes first.
+    /// `work`, unless the deadline comes first. One that has passed ends it before it begins: the
+    /// timer has a resolution of a millisecond, in which a server can answer.
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let Some(deadline) = self.options.deadline else { return work.await };
-        match tokio::time::timeout_at(deadline, work).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::DeadlineExceeded { connecting: self.shared.balancer.failure() }),
+        let in_time = match deadline <= Instant::now() {
+            true => None,
+            false => tokio::time::timeout_at(deadline, work).await.ok(),
+        };
+        match in_time {
+            Some(result) => result,
+            None => Err(Error::DeadlineExceeded { connecting: self.shared.balancer.failure() }),
         }
     }
 

@@ -179,6 +179,19 @@ async fn a_deadline_ends_a_call_and_says_why_nothing_was_connected() {
     assert_eq!(error, Error::DeadlineExceeded { connecting: Some(why) });
 }
 
+/// The timer alone would give it a millisecond, in which a server on the same machine answers.
+#[tokio::test]
+async fn a_deadline_that_has_passed_ends_a_call_before_it_begins() {
+    let server = Fake::start(obliging).await;
+    let client = client(&[&server]).await;
+    client.put(put("a")).await.unwrap();
+    let late = client.with_timeout(Duration::from_nanos(1));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let error = late.put(put("b")).await.unwrap_err();
+    assert_eq!(error, Error::DeadlineExceeded { connecting: None });
+    assert_eq!(server.received("KV/Put").len(), 1);
+}
+
 #[tokio::test]
 async fn messages_have_limits() {
     let server = Fake::start(obliging).await;
