@@ -7,6 +7,7 @@
 //! there have none, and are not checked.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
@@ -14,6 +15,10 @@ use std::{
 
 /// What the name of the file with the checksum ends with, after that of the database.
 pub const SUM_SUFFIX: &str = ".crc32c";
+
+/// How the name of one that is being written begins, as those of databases that are arriving do: a
+/// start removes both.
+const TEMPORARY: &str = "tmp-";
 
 /// So much is read at a time.
 const PART_BYTES: usize = 1 << 20;
@@ -41,11 +46,17 @@ impl DbSum {
         }
     }
 
-    /// Writes the checksum beside the database. Its name is durable when the folder is synced.
+    /// Writes the checksum beside the database: a crash leaves a whole one or none. Its name is
+    /// durable when the folder is synced.
     pub fn save(self, db: &Path) -> io::Result<()> {
-        let mut file = File::create(sum_path(db))?;
+        let path = sum_path(db);
+        let mut name = OsString::from(TEMPORARY);
+        name.push(path.file_name().unwrap_or_default());
+        let temporary = path.with_file_name(name);
+        let mut file = File::create(&temporary)?;
         writeln!(file, "{:08x}", self.0)?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(temporary, path)
     }
 
     /// Compares a database with the checksum beside it. Fails with [`ErrorKind::InvalidData`] when
