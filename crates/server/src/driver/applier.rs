@@ -97,18 +97,17 @@ fn is_plain_put(entry: &Entry) -> bool {
     let mut put = None;
     let known = for_each_field(&entry.data, |number, content| {
         if number == PUT && put.is_none() {
-            put = Some(content.to_vec());
+            put = Some(content);
             return true;
         }
         number == HEADER
     });
-    known
-        && put.is_some_and(|put| for_each_field(&put, |number, _| KEY_AND_VALUE.contains(&number)))
+    known && put.is_some_and(|put| for_each_field(put, |number, _| KEY_AND_VALUE.contains(&number)))
 }
 
 /// Shows `visit` the number and content of each field of a message; false once it says so, and for
 /// fields that are not delimited by a length.
-fn for_each_field(mut data: &[u8], mut visit: impl FnMut(u32, &[u8]) -> bool) -> bool {
+fn for_each_field<'d>(mut data: &'d [u8], mut visit: impl FnMut(u32, &'d [u8]) -> bool) -> bool {
     use prost::encoding::{WireType, decode_key, decode_varint};
     while !data.is_empty() {
         let Ok((number, WireType::LengthDelimited)) = decode_key(&mut data) else { return false };
