@@ -51,6 +51,7 @@ mod telemetry;
 mod v2;
 mod v2_stats;
 mod waiters;
+mod workers;
 
 #[cfg(test)]
 mod cluster_tests;

@@ -8,12 +8,7 @@
 //!
 //! The threads that compare have a low priority: what they do can wait for everything else.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{collections::HashMap, io, sync::Arc};
 
 use api::error::{Code, Error};
 use auth::password;
@@ -21,16 +16,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 use ring::hmac;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_OF_USER_MAX},
     priority,
     status::Failure,
+    workers::Workers,
 };
 
 type Digest = [u8; 32];
-type Job = Box<dyn FnOnce() + Send>;
 
 /// Compares and hashes passwords.
 pub(super) struct Passwords {
@@ -47,7 +42,7 @@ struct Inner {
     places: Arc<Semaphore>,
     answers: Mutex<Answers>,
     /// The threads that do the slow work; they end with this.
-    jobs: mpsc::Sender<Job>,
+    workers: Workers,
 }
 
 /// What is known, or being found out.
@@ -104,7 +99,7 @@ impl Passwords {
             turns: Semaphore::new(turns),
             places: Arc::new(Semaphore::new(PASSWORDS_WAITING_MAX)),
             answers: Mutex::default(),
-            jobs: workers(turns)?,
+            workers: workers(turns)?,
         };
         Ok(Passwords { inner: Arc::new(inner), cost })
     }
@@ -193,30 +188,13 @@ impl Inner {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let _turn = self.turns.acquire().await.ok()?;
-        let (sender, done) = oneshot::channel();
-        // Whoever wanted the answer may be gone.
-        let job = move || drop(sender.send(work()));
-        self.jobs.send(Box::new(job)).ok()?;
-        done.await.ok()
+        self.workers.run(work).await
     }
 }
 
-/// Starts threads of low priority that do what is sent, until nobody can send any more.
-fn workers(count: usize) -> io::Result<mpsc::Sender<Job>> {
-    let (sender, jobs) = mpsc::channel::<Job>();
-    let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..count {
-        let jobs = jobs.clone();
-        thread::Builder::new().name("passwords".into()).spawn(move || {
-            priority::give_way();
-            loop {
-                let job = jobs.lock().recv();
-                let Ok(job) = job else { return };
-                job();
-            }
-        })?;
-    }
-    Ok(sender)
+/// Threads that compare, of low priority.
+fn workers(count: usize) -> io::Result<Workers> {
+    Workers::start("passwords", count, priority::give_way)
 }
 
 #[cfg(test)]
@@ -308,19 +286,12 @@ mod tests {
         assert_eq!(long.message, "bcrypt: password length exceeds 72 bytes");
     }
 
-    #[test]
-    fn the_threads_that_compare_give_way() {
-        let jobs = workers(1).unwrap();
-        let (told, niceness) = mpsc::channel();
-        let ask = move || {
-            // SAFETY: it reads the priority of this thread.
-            let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-            told.send(own).unwrap();
-        };
-        jobs.send(Box::new(ask)).unwrap();
-        // SAFETY: the same.
-        let here = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-        assert_eq!(niceness.recv().unwrap(), priority::NICENESS.max(here));
+    #[tokio::test]
+    async fn the_threads_that_compare_give_way() {
+        // SAFETY: it reads the priority of the thread.
+        let own = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let there = workers(1).unwrap().run(own).await;
+        assert_eq!(there, Some(priority::NICENESS.max(own())));
     }
 
     #[test]

@@ -12,34 +12,26 @@
 
 mod gate;
 
-use std::{
-    io,
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{io, sync::Arc, thread};
 
 use api::{error::Error, kv::RawKeyValue, range::KeyRange};
 use bytes::Bytes;
 use mvcc::{RangeAnswer, RangeQuery, ReadError, SortOrder, SortTarget, Store};
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use self::gate::Gate;
 pub(crate) use self::gate::Share;
-use crate::{limits::LONG_ANSWERS_BYTES, status::Failure};
+use crate::{limits::LONG_ANSWERS_BYTES, status::Failure, workers::Workers};
 
 /// Keys of a range that are read at once.
 const FIRST_KEYS: i64 = 256;
 /// Keys that are read for one answer before it is another's turn.
 const STEP_KEYS: i64 = 10_000;
 
-type Job = Box<dyn FnOnce() + Send>;
-
 /// See the module.
 pub(crate) struct Lists {
     gate: Arc<Gate>,
     /// The threads that read; they end with this.
-    jobs: mpsc::Sender<Job>,
+    readers: Workers,
 }
 
 /// An answer that is being read in steps.
@@ -54,7 +46,8 @@ impl Lists {
     /// Reads on one thread for two cores.
     pub(crate) fn start() -> io::Result<Lists> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Lists { gate: Gate::new(LONG_ANSWERS_BYTES), jobs: readers((cores / 2).max(1))? })
+        let readers = Workers::start("range", (cores / 2).max(1), || {})?;
+        Ok(Lists { gate: Gate::new(LONG_ANSWERS_BYTES), readers })
     }
 
     /// Does work that reads much, when it is its turn.
@@ -62,11 +55,7 @@ impl Lists {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let (sender, done) = oneshot::channel();
-        // Whoever wanted the answer may be gone.
-        let job = move || drop(sender.send(work()));
-        self.jobs.send(Box::new(job)).map_err(|_| Failure::from(Error::Stopped))?;
-        done.await.map_err(|_| Error::Stopped.into())
+        self.readers.run(work).await.ok_or_else(|| Error::Stopped.into())
     }
 
     /// Reads a range that may be long. The share is to be held while the answer is sent.
@@ -179,23 +168,6 @@ pub(crate) fn next_key(last: &RawKeyValue) -> Bytes {
     let mut key = last.decode().expect("stored key-values decode").key.to_vec();
     key.push(0);
     key.into()
-}
-
-/// Starts threads that do what is sent, until nobody can send any more.
-fn readers(count: usize) -> io::Result<mpsc::Sender<Job>> {
-    let (sender, jobs) = mpsc::channel::<Job>();
-    let jobs = Arc::new(Mutex::new(jobs));
-    for number in 0..count {
-        let jobs = jobs.clone();
-        thread::Builder::new().name(format!("range-{number}")).spawn(move || {
-            loop {
-                let job = jobs.lock().recv();
-                let Ok(job) = job else { return };
-                job();
-            }
-        })?;
-    }
-    Ok(sender)
 }
 
 #[cfg(test)]

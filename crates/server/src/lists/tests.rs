@@ -1,6 +1,6 @@
 //! Ranges in steps against ranges read as one, and who reads them.
 
-use std::{future::Future, pin::pin, task::Context, task::Poll, task::Waker};
+use std::{future::Future, pin::pin, sync::mpsc, task::Context, task::Poll, task::Waker};
 
 use api::ids::LeaseId;
 use mvcc::Opened;
