@@ -15,11 +15,6 @@ impl Bounds {
     pub(crate) fn all() -> Bounds {
         Bounds { start: Bytes::new(), end: None }
     }
-
-    /// Whether `key` lies before the end.
-    pub(crate) fn is_before_end(&self, key: &[u8]) -> bool {
-        self.end.as_ref().is_none_or(|end| key < end)
-    }
 }
 
 impl From<&KeyRange> for Bounds {

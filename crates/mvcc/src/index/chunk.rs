@@ -11,11 +11,30 @@
 use super::{CHUNK_KEYS_MAX, Entry};
 
 /// See the module. Never empty between operations of the index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chunk {
     entries: Vec<Entry>,
     hints: Vec<u64>,
     common: usize,
+}
+
+/// A copy with as much room as there was.
+impl Clone for Chunk {
+    fn clone(&self) -> Chunk {
+        #[cfg(test)]
+        COPIES.set(COPIES.get() + 1);
+        let mut entries = Vec::with_capacity(self.entries.capacity());
+        entries.extend_from_slice(&self.entries);
+        let mut hints = Vec::with_capacity(self.hints.capacity());
+        hints.extend_from_slice(&self.hints);
+        Chunk { entries, hints, common: self.common }
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many chunks this thread has copied.
+    pub(super) static COPIES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl Chunk {

@@ -1,41 +1,58 @@
 //! Counting the keys of a range at a revision without walking them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Bounds, Entry, Index, Position};
+use super::{Bounds, Chunk, Entry, Index, Position};
+
+/// The most chunks that are looked at under one lock.
+const CHUNKS_MAX: usize = 512;
+
+/// How many keys a part of the bounds has, as far as that is known without walking it.
+#[derive(Default)]
+pub(crate) struct Count {
+    known: usize,
+    /// Chunks to walk, and from where to where.
+    open: Vec<(Arc<Chunk>, usize, usize)>,
+    /// What of the bounds is still to be counted.
+    pub(crate) rest: Option<Bounds>,
+}
 
 impl Index {
-    /// How many keys of the bounds exist at main revision `main`. After walking about `walk_max`
-    /// keys it stops, and returns the bounds that are still to be counted.
-    pub(crate) fn count(
-        &self,
-        bounds: &Bounds,
-        main: i64,
-        walk_max: usize,
-    ) -> (usize, Option<Bounds>) {
+    /// Counts keys of the bounds at main revision `main`, until about `walk_max` are to be walked.
+    pub(crate) fn count(&self, bounds: &Bounds, main: i64, walk_max: usize) -> Count {
         let (from, to) = (self.seek(&bounds.start), self.seek_end(bounds));
-        if from >= to {
-            return (0, None);
-        }
-        let (mut count, mut walked) = (0, 0);
+        let mut count = Count::default();
+        let mut to_walk = 0;
         let mut at = from;
         while at < to {
-            if walked >= walk_max {
+            if to_walk >= walk_max || at.chunk - from.chunk >= CHUNKS_MAX {
                 let start = Bytes::copy_from_slice(&self.chunks[at.chunk].entries()[at.slot].key);
-                return (count, Some(Bounds { start, end: bounds.end.clone() }));
+                count.rest = Some(Bounds { start, end: bounds.end.clone() });
+                break;
             }
-            let chunk = self.chunks[at.chunk].entries();
+            let chunk = &self.chunks[at.chunk];
             let end = if at.chunk == to.chunk { to.slot } else { chunk.len() };
             let info = self.info[at.chunk];
             if at.slot == 0 && end == chunk.len() && info.changed <= main {
-                count += info.live as usize;
+                count.known += info.live as usize;
             } else {
-                count += exist_at(&chunk[at.slot..end], main);
-                walked += end - at.slot;
+                count.open.push((chunk.clone(), at.slot, end));
+                to_walk += end - at.slot;
             }
             at = Position { chunk: at.chunk + 1, slot: 0 };
         }
-        (count, None)
+        count
+    }
+}
+
+impl Count {
+    /// The number at main revision `main`. No lock is needed.
+    pub(crate) fn finish(&self, main: i64) -> usize {
+        let walked =
+            self.open.iter().map(|(chunk, from, to)| exist_at(&chunk.entries()[*from..*to], main));
+        self.known + walked.sum::<usize>()
     }
 }
 

@@ -53,7 +53,7 @@ pub struct KeyMeta {
 }
 
 /// A key. The common one with a single version is held inline: 64 bytes and the key itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: Box<[u8]>,
     /// The newest version.

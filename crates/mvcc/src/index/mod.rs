@@ -1,8 +1,12 @@
 //! The key index: every key with its surviving versions, ordered by key, all of it in memory.
 //!
-//! A sorted array cut into chunks, found by their first keys. Beside each chunk stands how many of its keys exist now and the
-//! last revision at which that number changed, so that a range is counted by adding up chunks; a
-//! chunk is walked only if keys were created or deleted in it after the revision that is asked for.
+//! A sorted array cut into chunks, found by their first keys. Beside each chunk stands how many of
+//! its keys exist now and the last revision at which that number changed, so that a range is counted
+//! by adding up chunks; a chunk is walked only if keys were created or deleted in it after the
+//! revision that is asked for.
+//!
+//! Whoever walks many keys does so without a lock (`piece`): it shares the chunks, and a change of a
+//! chunk that is shared is made in a copy.
 //!
 //! Invariants:
 //! - No chunk is empty; keys ascend within and across chunks.
@@ -12,13 +16,14 @@ mod bounds;
 mod chunk;
 mod count;
 mod entry;
+mod piece;
 mod restore;
 #[cfg(test)]
 mod tests;
 
 use api::ids::Revision;
 use bytes::Bytes;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub(crate) use bounds::Bounds;
 use chunk::{Chunk, First};
@@ -54,7 +59,7 @@ struct Position {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    chunks: Vec<Chunk>,
+    chunks: Vec<Arc<Chunk>>,
     /// Parallel to `chunks`, as is the next.
     firsts: Vec<First>,
     info: Vec<Info>,
@@ -83,7 +88,7 @@ impl Index {
         let main = revision.main;
         match self.find(key) {
             Ok(Position { chunk, slot }) => {
-                let entry = self.chunks[chunk].entry_mut(slot);
+                let entry = Arc::make_mut(&mut self.chunks[chunk]).entry_mut(slot);
                 let info = &mut self.info[chunk];
                 let before = entry.current();
                 let version = match &before {
@@ -109,70 +114,14 @@ impl Index {
     /// Records a delete. `None`, and no change, when the key does not exist.
     pub(crate) fn delete(&mut self, key: &[u8], revision: Revision) -> Option<KeyMeta> {
         let Position { chunk, slot } = self.find(key).ok()?;
-        let entry = self.chunks[chunk].entry_mut(slot);
-        let before = entry.current()?;
+        let before = self.chunks[chunk].entries()[slot].current()?;
+        let entry = Arc::make_mut(&mut self.chunks[chunk]).entry_mut(slot);
         let info = &mut self.info[chunk];
         info.stale += u32::from(!entry.is_stale());
         info.live -= 1;
         info.changed = revision.main;
         entry.push(Version::delete(revision), 0);
         Some(before)
-    }
-
-    /// Visits entries in ascending order, at most `max` of them, until the visitor breaks. Returns
-    /// the rest of the bounds when `max` ended it.
-    pub(crate) fn walk<'a>(
-        &'a self,
-        bounds: &Bounds,
-        max: usize,
-        mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
-    ) -> Option<Bounds> {
-        let from = self.seek(&bounds.start);
-        let first =
-            self.chunks.get(from.chunk).map_or(&[][..], |chunk| &chunk.entries()[from.slot..]);
-        let later = self.chunks.iter().skip(from.chunk + 1).flat_map(Chunk::entries);
-        for (visited, entry) in first.iter().chain(later).enumerate() {
-            if !bounds.is_before_end(&entry.key) {
-                return None;
-            }
-            if visited == max {
-                let start = Bytes::copy_from_slice(&entry.key);
-                return Some(Bounds { start, end: bounds.end.clone() });
-            }
-            if visit(entry).is_break() {
-                return None;
-            }
-        }
-        None
-    }
-
-    /// [`Index::walk`], descending.
-    pub(crate) fn walk_back<'a>(
-        &'a self,
-        bounds: &Bounds,
-        max: usize,
-        mut visit: impl FnMut(&'a Entry) -> ControlFlow<()>,
-    ) -> Option<Bounds> {
-        let to = self.seek_end(bounds);
-        let last = self.chunks.get(to.chunk).map_or(&[][..], |chunk| &chunk.entries()[..to.slot]);
-        let earlier = self.chunks[..to.chunk.min(self.chunks.len())].iter().rev();
-        let earlier = earlier.flat_map(|chunk| chunk.entries().iter().rev());
-        let mut end = None;
-        for (visited, entry) in last.iter().rev().chain(earlier).enumerate() {
-            if *entry.key < bounds.start[..] {
-                return None;
-            }
-            if visited == max {
-                return Some(Bounds { start: bounds.start.clone(), end });
-            }
-            if visit(entry).is_break() {
-                return None;
-            }
-            if visited + 1 == max {
-                end = Some(Bytes::copy_from_slice(&entry.key));
-            }
-        }
-        None
     }
 
     /// Compacts a few chunks, beginning with the one where `from` belongs, and calls `removed` for
@@ -190,7 +139,7 @@ impl Index {
             if self.info[at].stale == 0 {
                 continue;
             }
-            let chunk = &mut self.chunks[at];
+            let chunk = Arc::make_mut(&mut self.chunks[at]);
             let before = chunk.len();
             chunk.retain(|entry| entry.compact(main, &mut removed));
             self.keys -= before - chunk.len();
@@ -207,24 +156,24 @@ impl Index {
 
     /// Drops empty chunks of `begin..end` and joins small ones with their neighbours.
     fn merge(&mut self, begin: usize, end: usize) {
-        let old = self.chunks[begin..end].iter_mut().map(std::mem::take);
-        let mut merged: Vec<(Chunk, Info)> = Vec::with_capacity(end - begin);
-        for (chunk, info) in old.zip(&self.info[begin..end]).filter(|(chunk, _)| chunk.len() > 0) {
+        let mut merged: Vec<(Arc<Chunk>, Info)> = Vec::with_capacity(end - begin);
+        let old = self.chunks.drain(begin..end).zip(self.info.drain(begin..end));
+        for (chunk, info) in old.filter(|(chunk, _)| chunk.len() > 0) {
             match merged.last_mut() {
                 Some((last, sum)) if last.len() + chunk.len() <= CHUNK_KEYS_FILL => {
-                    last.append(chunk);
+                    Arc::make_mut(last).append(Arc::unwrap_or_clone(chunk));
                     sum.live += info.live;
                     sum.stale += info.stale;
                     sum.changed = sum.changed.max(info.changed);
                 }
-                _ => merged.push((chunk, *info)),
+                _ => merged.push((chunk, info)),
             }
         }
-        let (mut chunks, info): (Vec<Chunk>, Vec<Info>) = merged.into_iter().unzip();
-        chunks.iter_mut().for_each(Chunk::shrink);
-        self.firsts.splice(begin..end, chunks.iter().map(First::of));
-        self.chunks.splice(begin..end, chunks);
-        self.info.splice(begin..end, info);
+        let (mut chunks, info): (Vec<Arc<Chunk>>, Vec<Info>) = merged.into_iter().unzip();
+        chunks.iter_mut().filter_map(Arc::get_mut).for_each(Chunk::shrink);
+        self.firsts.splice(begin..end, chunks.iter().map(|chunk| First::of(chunk)));
+        self.chunks.splice(begin..begin, chunks);
+        self.info.splice(begin..begin, info);
     }
 
     /// Where a key is, or where it belongs.
@@ -267,7 +216,7 @@ impl Index {
         self.keys += 1;
         let created = Info { live: 1, stale: 0, changed: entry.head.main };
         let Position { mut chunk, mut slot } = at;
-        match self.chunks.get(chunk).map(Chunk::len) {
+        match self.chunks.get(chunk).map(|chunk| chunk.len()) {
             None => return self.insert_chunk(chunk, Chunk::new(vec![entry]), created),
             // Keys that come in ascending order leave full chunks behind.
             Some(CHUNK_KEYS_MAX) if slot == CHUNK_KEYS_MAX => {
@@ -281,7 +230,7 @@ impl Index {
             }
             Some(_) => {}
         }
-        self.chunks[chunk].insert(slot, entry);
+        Arc::make_mut(&mut self.chunks[chunk]).insert(slot, entry);
         if slot == 0 {
             self.firsts[chunk] = First::of(&self.chunks[chunk]);
         }
@@ -292,7 +241,7 @@ impl Index {
 
     /// Cuts a full chunk into halves.
     fn split(&mut self, at: usize) {
-        let lower = &mut self.chunks[at];
+        let lower = Arc::make_mut(&mut self.chunks[at]);
         let upper = lower.split_off(CHUNK_KEYS_MAX / 2);
         let changed = self.info[at].changed;
         self.info[at] = describe(lower.entries(), changed);
@@ -302,7 +251,7 @@ impl Index {
 
     fn insert_chunk(&mut self, at: usize, chunk: Chunk, info: Info) {
         self.firsts.insert(at, First::of(&chunk));
-        self.chunks.insert(at, chunk);
+        self.chunks.insert(at, Arc::new(chunk));
         self.info.insert(at, info);
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use api::range::KeyRange;
 use storage::schema::revision::Record;
 
-use super::*;
+use super::{chunk::COPIES, *};
 
 /// A small generator, so that a failure repeats.
 struct Random(u64);
@@ -39,7 +39,9 @@ fn exists(history: &[(i64, bool)], main: i64) -> bool {
 
 fn expected(model: &Model, bounds: &Bounds, main: i64) -> Vec<Vec<u8>> {
     let within = model.iter().filter(|(key, history)| {
-        bounds.start[..] <= key[..] && bounds.is_before_end(key) && exists(history, main)
+        bounds.start[..] <= key[..]
+            && bounds.end.as_ref().is_none_or(|end| key[..] < end[..])
+            && exists(history, main)
     });
     within.map(|(key, _)| key.clone()).collect()
 }
@@ -55,9 +57,9 @@ fn walked(index: &Index, bounds: &Bounds, main: i64, max: usize, back: bool) -> 
             ControlFlow::Continue(())
         };
         rest = if back {
-            index.walk_back(&bounds, max, visit)
+            index.piece_back(&bounds, max).walk_back(visit)
         } else {
-            index.walk(&bounds, max, visit)
+            index.piece(&bounds, max).walk(visit)
         };
     }
     if back {
@@ -69,9 +71,9 @@ fn walked(index: &Index, bounds: &Bounds, main: i64, max: usize, back: bool) -> 
 fn counted(index: &Index, bounds: &Bounds, main: i64, walk_max: usize) -> usize {
     let (mut total, mut rest) = (0, Some(bounds.clone()));
     while let Some(bounds) = rest {
-        let count;
-        (count, rest) = index.count(&bounds, main, walk_max);
-        total += count;
+        let count = index.count(&bounds, main, walk_max);
+        total += count.finish(main);
+        rest = count.rest;
     }
     total
 }
@@ -81,7 +83,7 @@ fn check(index: &Index, model: &Model, random: &mut Random, oldest: i64, newest:
         assert!(chunk.len() > 0 && chunk.len() <= CHUNK_KEYS_MAX);
         assert_eq!(*info, describe(chunk.entries(), info.changed));
     }
-    let keys = index.chunks.iter().flat_map(Chunk::entries).map(|entry| &entry.key);
+    let keys = index.chunks.iter().flat_map(|chunk| chunk.entries()).map(|entry| &entry.key);
     assert!(keys.clone().is_sorted_by(|a, b| a < b));
     assert_eq!(index.keys(), keys.count());
     for _ in 0..20 {
@@ -140,7 +142,7 @@ fn agrees_with_a_plain_map() {
 /// The index that is loaded from every version of another, as the revision bucket has them.
 fn load(index: &Index) -> (Index, Vec<(i64, Bytes)>) {
     let mut versions: Vec<(Version, i64, &Entry)> = Vec::new();
-    for entry in index.chunks.iter().flat_map(Chunk::entries) {
+    for entry in index.chunks.iter().flat_map(|chunk| chunk.entries()) {
         versions.extend(entry.older().iter().map(|version| (*version, 0, entry)));
         versions.push((entry.head, entry.lease, entry));
     }
@@ -159,7 +161,7 @@ type Contents = (Box<[u8]>, Version, i64, Vec<Version>);
 
 /// Everything that is known of every key.
 fn contents(index: &Index) -> Vec<Contents> {
-    let entries = index.chunks.iter().flat_map(Chunk::entries);
+    let entries = index.chunks.iter().flat_map(|chunk| chunk.entries());
     let parts =
         |entry: &Entry| (entry.key.clone(), entry.head, entry.lease, entry.older().to_vec());
     entries.map(parts).collect()
@@ -199,8 +201,121 @@ fn ascending_keys_leave_full_chunks() {
     for number in 0..2000_i64 {
         index.put(&number.to_be_bytes(), Revision { main: number + 2, sub: 0 }, 0);
     }
-    let lens: Vec<usize> = index.chunks.iter().map(Chunk::len).collect();
+    let lens: Vec<usize> = index.chunks.iter().map(|chunk| chunk.len()).collect();
     let full = 2000 / CHUNK_KEYS_MAX;
     assert!(lens[..full].iter().all(|len| *len == CHUNK_KEYS_MAX), "{lens:?}");
     assert_eq!(lens[full..], [2000 % CHUNK_KEYS_MAX]);
+}
+
+/// A random change of index and model, at a revision of its own; now and then a compaction up to
+/// `oldest`.
+fn change(index: &mut Index, model: &mut Model, random: &mut Random, main: i64, oldest: i64) {
+    let (key, revision) = (key(random.below(5000)), Revision { main, sub: 0 });
+    match random.below(100) {
+        0 => drop(index.compact(&key, oldest, |_| {})),
+        1..40 => {
+            if index.delete(&key, revision).is_some() {
+                model.entry(key).or_default().push((main, false));
+            }
+        }
+        _ => {
+            index.put(&key, revision, 0);
+            model.entry(key).or_default().push((main, true));
+        }
+    }
+}
+
+#[test]
+fn pieces_are_as_the_index_was_when_they_were_cut() {
+    let mut random = Random(2026);
+    let (mut index, mut model) = (Index::default(), Model::new());
+    let mut main = 1;
+    for _ in 0..4000 {
+        main += 1;
+        change(&mut index, &mut model, &mut random, main, 0);
+    }
+    let mut copies = 0;
+    for round in 0..60 {
+        let at = main - random.below(50) as i64;
+        let (back, max) = (round % 2 == 0, 1 + random.below(900));
+        let start = key(random.below(5000)).into();
+        let bounds = if round % 3 == 0 { Bounds::all() } else { Bounds { start, end: None } };
+        let expected = expected(&model, &bounds, at);
+        let (mut found, mut counted) = (Vec::new(), 0);
+        let (mut rest, mut to_count) = (Some(bounds.clone()), Some(bounds));
+        while rest.is_some() || to_count.is_some() {
+            let piece = rest.take().map(|bounds| match back {
+                true => index.piece_back(&bounds, max),
+                false => index.piece(&bounds, max),
+            });
+            let count = to_count.take().map(|bounds| index.count(&bounds, at, max));
+            let before = COPIES.get();
+            for _ in 0..1 + random.below(200) {
+                main += 1;
+                change(&mut index, &mut model, &mut random, main, at);
+            }
+            copies += COPIES.get() - before;
+            let visit = |entry: &Entry| {
+                if entry.at(at).is_some() {
+                    found.push(entry.key.to_vec());
+                }
+                ControlFlow::Continue(())
+            };
+            rest = piece.and_then(|p| if back { p.walk_back(visit) } else { p.walk(visit) });
+            if let Some(count) = count {
+                counted += count.finish(at);
+                to_count = count.rest;
+            }
+        }
+        if back {
+            found.reverse();
+        }
+        assert!(found == expected, "at {at} of {main}, back {back}");
+        assert_eq!(counted, expected.len());
+    }
+    assert!(copies > 100, "chunks that are read are changed: {copies}");
+    check(&index, &model, &mut random, main, main);
+}
+
+#[test]
+fn only_chunks_that_are_read_are_copied_and_once() {
+    let mut index = Index::default();
+    let mut main = 1;
+    let mut put = |index: &mut Index, number: u64| {
+        main += if main == 8_000 { 2_000 } else { 1 };
+        index.put(&number.to_be_bytes(), Revision { main, sub: 0 }, 0);
+    };
+    (0..4000).for_each(|number| put(&mut index, 2 * number));
+    let before = COPIES.get();
+    let copied = || COPIES.get() - before;
+    // Changes, inserts, splits, deletes, compactions and merges that nobody reads beside.
+    drop(index.piece(&Bounds::all(), 1000));
+    (1000..2000).for_each(|number| put(&mut index, number));
+    for number in 0..1200_u64 {
+        index.delete(&number.to_be_bytes(), Revision { main: 9_000, sub: 0 });
+    }
+    let chunks = index.chunks.len();
+    let mut from = Some(Bytes::new());
+    while let Some(key) = from {
+        from = index.compact(&key, 9_001, |_| {});
+    }
+    assert!(index.chunks.len() < chunks);
+    assert_eq!(copied(), 0);
+    // Beside two readers of three chunks.
+    let first = index.piece(&Bounds::all(), 300);
+    let second = index.piece_back(&Bounds::all(), 1);
+    let read = index.chunks.iter().filter(|chunk| Arc::strong_count(chunk) > 1).count();
+    assert!(read == 3, "{read}");
+    (3000..3500).for_each(|number| put(&mut index, number));
+    assert_eq!(copied(), 0);
+    // What changes nothing copies nothing.
+    assert_eq!(index.delete(&7999_u64.to_be_bytes(), Revision { main: 20_000, sub: 0 }), None);
+    assert_eq!(copied(), 0);
+    (7990..8000).for_each(|number| put(&mut index, number));
+    assert_eq!(copied(), 1);
+    (1200..1210).for_each(|number| put(&mut index, number));
+    assert_eq!(copied(), 2);
+    drop((first, second));
+    (1200..2000).for_each(|number| put(&mut index, number));
+    assert_eq!(copied(), 2);
 }

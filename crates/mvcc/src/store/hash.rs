@@ -15,7 +15,7 @@ use storage::{
     schema::key::{self, RevisionKey},
 };
 
-use super::{LOCK_KEYS_MAX, Store};
+use super::{PIECE_KEYS, Store};
 use crate::{
     ReadError,
     index::{Bounds, Index},
@@ -190,7 +190,8 @@ impl Kept {
     /// Walks a piece of the index; true when that was the last.
     pub(super) fn step(&mut self, index: &RwLock<Index>) -> bool {
         let Some(bounds) = self.rest.take() else { return true };
-        self.rest = index.read().walk(&bounds, LOCK_KEYS_MAX, |entry| {
+        let piece = index.read().piece(&bounds, PIECE_KEYS);
+        self.rest = piece.walk(|entry| {
             let compacted = self.compacted;
             let old = |main| entry.hashed_at(main).filter(|version| version.main <= compacted);
             self.any |= entry.hashed_at(self.at).is_some()

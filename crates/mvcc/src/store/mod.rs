@@ -27,8 +27,8 @@ pub use hash::HashKv;
 pub use replace::Replaced;
 pub use write::{Deleted, WriteTxn};
 
-/// The most keys that are looked at under one lock of the index.
-const LOCK_KEYS_MAX: usize = 1000;
+/// About how many keys of the index are shared with a reader at a time.
+const PIECE_KEYS: usize = 1000;
 
 /// See the crate. One per member; readers share it.
 pub struct Store {

@@ -2,15 +2,18 @@
 
 use std::ops::ControlFlow;
 
-use api::{event::Event, ids::Revision, kv::RawKeyValue};
+use api::{event::Event, ids::Revision, kv::RawKeyValue, range::KeyRange};
 use storage::{Bucket, schema::key::RevisionKey};
 
-use super::{LOCK_KEYS_MAX, Store};
+use super::{PIECE_KEYS, Store};
 use crate::{
     RangeAnswer, RangeQuery, ReadError, SortOrder, SortTarget,
-    index::{Bounds, Version},
+    index::{Bounds, Entry, Version},
     raw::Parts,
 };
+
+/// Values that are taken out of the ring under one lock, which whoever writes waits for.
+const RING_KEYS: usize = 8;
 
 impl Store {
     /// Reads a range. Safe on any thread, beside writes and compactions.
@@ -66,12 +69,11 @@ impl View<'_> {
     /// Reads a range.
     pub(super) fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
         let at = self.store.resolve(query.revision, self.current)?;
-        let bounds = Bounds::from(&query.range);
         let mut answer = RangeAnswer { revision: self.current, ..RangeAnswer::default() };
         if query.count_only {
-            answer.count = self.count(&bounds, at);
+            answer.count = self.count(query, at);
         } else {
-            let (mut chosen, count) = self.choose(query, &bounds, at);
+            let (mut chosen, count) = self.choose(query, at);
             answer.count = count;
             if query.target == SortTarget::Value {
                 self.fetch(&mut chosen, at)?;
@@ -95,20 +97,20 @@ impl View<'_> {
         Ok(answer)
     }
 
-    /// How many keys exist at main revision `at`.
-    fn count(&self, bounds: &Bounds, at: i64) -> i64 {
-        let (mut total, mut rest) = (0, Some(bounds.clone()));
+    /// How many keys of the range exist at main revision `at`.
+    fn count(&self, query: &RangeQuery, at: i64) -> i64 {
+        let (mut total, mut rest) = (0, Some(Bounds::from(&query.range)));
         while let Some(bounds) = rest {
-            let count;
-            (count, rest) = self.store.index.read().count(&bounds, at, LOCK_KEYS_MAX);
-            total += count as i64;
+            let count = self.store.index.read().count(&bounds, at, PIECE_KEYS);
+            total += count.finish(at) as i64;
+            rest = count.rest;
         }
         total
     }
 
     /// The keys that the answer is made of, in the order of keys (descending if that is asked), and
     /// how many there are before filters and limit. No more are looked at than the answer needs.
-    fn choose(&self, query: &RangeQuery, bounds: &Bounds, at: i64) -> (Vec<Chosen>, i64) {
+    fn choose(&self, query: &RangeQuery, at: i64) -> (Vec<Chosen>, i64) {
         // Without a direction etcd applies the limit to the order of keys, and then sorts.
         let cut_by_key = query.target == SortTarget::Key
             || (query.order == SortOrder::None && !query.has_filters());
@@ -120,38 +122,45 @@ impl View<'_> {
         let keys_from_index = query.keys_only && query.target != SortTarget::Value;
         let back = query.target == SortTarget::Key && query.order == SortOrder::Descend;
         let (mut chosen, mut exist) = (Vec::new(), 0);
-        let mut rest = Some(bounds.clone());
+        let mut visit = |entry: &Entry| {
+            let Some(version) = entry.at(at) else { return ControlFlow::Continue(()) };
+            exist += 1;
+            if query.admits(version.main, version.create) {
+                let raw = match keys_from_index {
+                    true => key_only(&entry.key, version),
+                    false => RawKeyValue::default(),
+                };
+                chosen.push(Chosen { version: *version, raw });
+            }
+            match chosen.len() < enough {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        let mut rest = match &query.range {
+            KeyRange::Single(key) => {
+                let _only_one = self.store.index.read().get(key).map(&mut visit);
+                None
+            }
+            _ => Some(Bounds::from(&query.range)),
+        };
+        // No lock is held while keys are walked.
         while let Some(bounds) = rest {
             let index = self.store.index.read();
-            let mut visit = |entry: &crate::index::Entry| {
-                let Some(version) = entry.at(at) else { return ControlFlow::Continue(()) };
-                exist += 1;
-                if query.admits(version.main, version.create) {
-                    let raw = match keys_from_index {
-                        true => key_only(&entry.key, version),
-                        false => RawKeyValue::default(),
-                    };
-                    chosen.push(Chosen { version: *version, raw });
-                }
-                if chosen.len() < enough {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
+            let piece = match back {
+                true => index.piece_back(&bounds, PIECE_KEYS.min(enough)),
+                false => index.piece(&bounds, PIECE_KEYS.min(enough)),
             };
-            rest = if back {
-                index.walk_back(&bounds, LOCK_KEYS_MAX, &mut visit)
-            } else {
-                index.walk(&bounds, LOCK_KEYS_MAX, &mut visit)
-            };
+            drop(index);
+            rest = if back { piece.walk_back(&mut visit) } else { piece.walk(&mut visit) };
         }
-        let count = if chosen.len() < enough { exist } else { self.count(bounds, at) };
+        let count = if chosen.len() < enough { exist } else { self.count(query, at) };
         (chosen, count)
     }
 
     /// Fills in the values of what a read at main revision `at` has chosen.
     fn fetch(&self, chosen: &mut [Chosen], at: i64) -> Result<(), ReadError> {
-        for piece in chosen.chunks_mut(LOCK_KEYS_MAX) {
+        for piece in chosen.chunks_mut(PIECE_KEYS) {
             if !self.fetch_piece(piece)? {
                 self.store.still_readable(at)?;
                 let what = "a revision of the index has no value";
@@ -164,16 +173,25 @@ impl View<'_> {
     /// Whether all were found. The ring is asked first: what it has let go of is in a view of the
     /// backend that is opened afterwards.
     fn fetch_piece(&self, piece: &mut [Chosen]) -> Result<bool, ReadError> {
-        let recent = self.store.recent.read();
         let mut missing = Vec::new();
-        for chosen in piece {
-            let revision = chosen.version.revision();
-            match self.own_value(revision).or_else(|| recent.value(revision)) {
-                Some(raw) => chosen.raw = raw,
-                None => missing.push(chosen),
+        // What is older has been let go of for good.
+        let mut oldest = i64::MIN;
+        for few in piece.chunks_mut(RING_KEYS) {
+            let is_gone = |chosen: &Chosen| chosen.version.main < oldest;
+            if self.own.is_empty() && few.iter().all(is_gone) {
+                missing.extend(few);
+                continue;
+            }
+            let recent = self.store.recent.read();
+            oldest = recent.first().unwrap_or(i64::MAX);
+            for chosen in few {
+                let revision = chosen.version.revision();
+                match self.own_value(revision).or_else(|| recent.value(revision)) {
+                    Some(raw) => chosen.raw = raw,
+                    None => missing.push(chosen),
+                }
             }
         }
-        drop(recent);
         if missing.is_empty() {
             return Ok(true);
         }

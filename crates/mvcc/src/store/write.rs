@@ -19,7 +19,7 @@ use storage::{
     },
 };
 
-use super::{LOCK_KEYS_MAX, Store, read::View};
+use super::{PIECE_KEYS, Store, read::View};
 use crate::{
     KeyMeta, RangeAnswer, RangeQuery, ReadError,
     index::Bounds,
@@ -198,7 +198,8 @@ impl WriteTxn<'_> {
     fn each_current(&self, range: &KeyRange, mut visit: impl FnMut(&[u8], KeyMeta)) {
         let mut rest = Some(Bounds::from(range));
         while let Some(bounds) = rest {
-            rest = self.store.index.read().walk(&bounds, LOCK_KEYS_MAX, |entry| {
+            let piece = self.store.index.read().piece(&bounds, PIECE_KEYS);
+            rest = piece.walk(|entry| {
                 if let Some(meta) = entry.current() {
                     visit(&entry.key, meta);
                 }
