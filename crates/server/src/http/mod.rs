@@ -13,6 +13,7 @@ mod grpc;
 mod h2;
 mod health;
 mod leader_bound;
+mod payload;
 mod pieces;
 pub(crate) mod plain;
 mod preface;

@@ -2,7 +2,7 @@
 //!
 //! A list of thousands of keys shares its values with the store, or holds them once. Encoded as a whole
 //! it would be in memory a second time until the slowest client has read it; so it is encoded as fast
-//! as its client reads, and what has been sent is let go.
+//! as its client reads, and what has been sent is let go. Long values are not even copied into a piece.
 //!
 //! Invariant: the pieces together are the message as prost encodes it, behind gRPC's prefix.
 
@@ -12,16 +12,26 @@ use api::{
     etcdserverpb::{DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse},
     kv::RawKeyValue,
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::{Message, encoding};
+use bytes::BufMut as _;
+#[cfg(test)]
+use bytes::{Buf as _, Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{self, WireType},
+};
 
-use super::answer::PREFIX_BYTES;
+use super::{
+    answer::PREFIX_BYTES,
+    payload::{Builder, Payload, SHARED_MIN_BYTES},
+};
 use crate::lists::Share;
 
 /// Messages from this length on are sent in pieces.
 const LONG_BYTES: usize = 256 << 10;
 /// About the length of a piece.
 const PIECE_BYTES: usize = 128 << 10;
+/// Room in a piece for what stands between long values.
+const BETWEEN_BYTES: usize = 4 << 10;
 /// The number of `RangeResponse.kvs`.
 const KVS: u32 = 2;
 
@@ -46,7 +56,7 @@ impl Outgoing for RangeResponse {
         let RangeResponse { header, kvs, more, count } = self;
         let head = RangeResponse { header, ..RangeResponse::default() };
         let tail = RangeResponse { more, count, ..RangeResponse::default() };
-        let (head, tail) = (head.encode_to_vec(), tail.encode_to_vec().into());
+        let (head, tail) = (head.encode_to_vec(), tail.encode_to_vec());
         Ok(Pieces { length, head, kvs: kvs.into_iter(), tail: Some(tail), share: None })
     }
 }
@@ -58,7 +68,7 @@ pub(super) struct Pieces {
     head: Vec<u8>,
     kvs: IntoIter<RawKeyValue>,
     /// What comes last; `None` once all is sent.
-    tail: Option<Bytes>,
+    tail: Option<Vec<u8>>,
     /// What it takes of the room for long answers.
     share: Option<Share>,
 }
@@ -88,35 +98,42 @@ impl Pieces {
     #[cfg(test)]
     fn whole(self) -> Bytes {
         let mut whole = BytesMut::new();
-        self.for_each(|piece| whole.extend_from_slice(&piece));
+        self.for_each(|piece| whole.put(piece));
         whole.freeze()
     }
 }
 
 impl Iterator for Pieces {
-    type Item = Bytes;
+    type Item = Payload;
 
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<Payload> {
         self.tail.as_ref()?;
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES + (16 << 10));
+        let next = self.kvs.as_slice().first().map_or(0, |kv| kv.0.len());
+        let mut piece = if next < SHARED_MIN_BYTES {
+            Builder::with_capacity(2, PIECE_BYTES + (16 << 10))
+        } else {
+            Builder::with_capacity(2 * PIECE_BYTES / next + 2, BETWEEN_BYTES)
+        };
         if !self.head.is_empty() {
             let prefixed = u32::try_from(self.length).expect("the length was looked at");
             debug_assert_eq!(PREFIX_BYTES, 5);
-            piece.put_u8(0);
-            piece.put_u32(prefixed);
-            piece.put_slice(&std::mem::take(&mut self.head));
+            piece.short().put_u8(0);
+            piece.short().put_u32(prefixed);
+            piece.short().put_slice(&std::mem::take(&mut self.head));
         }
         while piece.len() < PIECE_BYTES {
-            let Some(kv) = self.kvs.next() else {
-                piece.put_slice(&self.tail.take()?);
+            let Some(RawKeyValue(kv)) = self.kvs.next() else {
+                piece.short().put_slice(&self.tail.take()?);
                 break;
             };
-            encoding::message::encode(KVS, &kv, &mut piece);
+            encoding::encode_key(KVS, WireType::LengthDelimited, piece.short());
+            encoding::encode_varint(kv.len() as u64, piece.short());
+            piece.add(kv);
         }
         if let Some(share) = &mut self.share {
             share.sent(piece.len());
         }
-        Some(piece.freeze())
+        Some(piece.build())
     }
 }
 
@@ -139,7 +156,8 @@ mod tests {
 
     #[test]
     fn pieces_are_the_message() {
-        for (kvs, bytes) in [(1, 300 << 10), (3, 200 << 10), (2000, 200), (300_000, 0)] {
+        for (kvs, bytes) in [(1, 300 << 10), (3, 200 << 10), (900, 509), (2000, 200), (300_000, 0)]
+        {
             let answer = answer(kvs, bytes);
             let encoded = answer.encode_to_vec();
             let pieces = answer.pieces(encoded.len()).expect("it is long");
@@ -160,7 +178,7 @@ mod tests {
         let answer = RangeResponse { kvs, ..RangeResponse::default() };
         let length = answer.encoded_len();
         let mut pieces = answer.pieces(length).expect("it is long");
-        assert!(pieces.next().expect("the first").len() < PIECE_BYTES + 2000);
+        assert!(pieces.next().expect("the first").remaining() < PIECE_BYTES + 2000);
         assert!(pieces.kvs.len() > 800);
         assert_eq!(pieces.count(), 7);
         assert!(value.is_unique());

@@ -12,6 +12,8 @@ use http::{HeaderMap, Response, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::body::Body;
 
+use super::super::payload::Payload;
+
 /// A frame of a stream this short is handed to the library without asking whether the client has room.
 /// Asking wakes the one who asks, for nothing: the frame is on its way by then.
 const SHORT_BYTES: usize = 1024;
@@ -85,7 +87,7 @@ impl HttpBody for Received {
 
 /// Runs `work` until it is done or the client loses interest, which drops it.
 pub(super) async fn while_wanted<T>(
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut SendResponse<Payload>,
     work: impl Future<Output = T>,
 ) -> Option<T> {
     let mut work = std::pin::pin!(work);
@@ -99,13 +101,13 @@ pub(super) async fn while_wanted<T>(
 }
 
 /// Sends a whole response. A client that goes away ends it, which is no error.
-pub(super) async fn send(mut respond: SendResponse<Bytes>, response: Response<Body>) {
+pub(super) async fn send(mut respond: SendResponse<Payload>, response: Response<Body>) {
     // Any error says that the stream, or the connection, is over.
     let _over = try_send(&mut respond, response).await;
 }
 
 async fn try_send(
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut SendResponse<Payload>,
     response: Response<Body>,
 ) -> Result<(), h2::Error> {
     let (mut head, mut body) = response.into_parts();
@@ -129,7 +131,7 @@ async fn try_send(
         });
         match next.await {
             None => return Ok(()),
-            Some(None) => return stream.send_data(Bytes::new(), true),
+            Some(None) => return stream.send_data(Bytes::new().into(), true),
             Some(Some(Err(_))) => {
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
@@ -145,7 +147,7 @@ async fn try_send(
                         unasked = 0;
                     }
                     let last = body.is_end_stream();
-                    stream.send_data(data, last)?;
+                    stream.send_data(data.into(), last)?;
                     if last {
                         return Ok(());
                     }
@@ -160,7 +162,7 @@ async fn try_send(
 }
 
 /// Waits until the client takes some of `bytes` more; false when it takes nothing any more.
-pub(super) async fn has_room(stream: &mut SendStream<Bytes>, bytes: usize) -> bool {
+pub(super) async fn has_room(stream: &mut SendStream<Payload>, bytes: usize) -> bool {
     stream.reserve_capacity(bytes);
     poll_fn(|cx| {
         loop {

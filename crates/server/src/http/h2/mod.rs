@@ -32,7 +32,7 @@ use http::{Extensions, Request, request::Parts};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{HttpSettings, Router, body::Incoming};
+use super::{HttpSettings, Router, body::Incoming, payload::Payload};
 pub(crate) use exchange::Received;
 use keep_alive::KeepAlive;
 use ping_limit::PingLimit;
@@ -144,7 +144,7 @@ fn builder(settings: &HttpSettings) -> h2::server::Builder {
 }
 
 struct Connection<S> {
-    library: h2::server::Connection<Socket<S>, Bytes>,
+    library: h2::server::Connection<Socket<S>, Payload>,
     outgoing: Arc<Mutex<Outgoing<S>>>,
     router: Router,
     /// What is known of the client: its certificate's name, that the connection is encrypted.
@@ -209,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
         Poll::Pending
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Payload>) {
         let (mut head, stream) = request.into_parts();
         if !self.known.is_empty() {
             head.extensions.extend(self.known.clone());
@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
     }
 
     /// Serves a request the general way.
-    fn serve(&mut self, head: Parts, body: Received, mut respond: SendResponse<Bytes>) {
+    fn serve(&mut self, head: Parts, body: Received, mut respond: SendResponse<Payload>) {
         let router = self.router.clone();
         let request = Request::from_parts(head, Incoming::Http2(body));
         self.work.push(Box::pin(tokio::task::unconstrained(async move {

@@ -13,7 +13,7 @@
 
 use std::{
     cell::Cell,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -220,6 +220,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut outgoing = self.0.lock();
+        if outgoing.buffer.len() >= BUFFERED_MAX_BYTES {
+            ready!(outgoing.poll_flush(cx))?;
+        }
+        let mut taken = 0;
+        for part in parts {
+            if outgoing.buffer.len() >= BUFFERED_MAX_BYTES {
+                break;
+            }
+            outgoing.add(part);
+            if let Some(pings) = &mut outgoing.pings {
+                pings.sent(part);
+            }
+            taken += part.len();
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -275,6 +302,31 @@ mod tests {
         assert_eq!(seen.len(), 2 * BUFFERED_MAX_BYTES + 1);
         assert_eq!(seen.last(), Some(&8));
         assert!(outgoing.lock().buffer.capacity() <= KEPT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn parts_are_taken_in_order_up_to_the_limit() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (mut socket, _outgoing) = Outgoing::new(near, None);
+        assert!(socket.is_write_vectored());
+        let (one, two) = (vec![1; BUFFERED_MAX_BYTES - 1], [2; 3]);
+        let parts = [&one[..], &two, &[3]].map(IoSlice::new);
+        let mut cx = Context::from_waker(Waker::noop());
+        let taken = Pin::new(&mut socket).poll_write_vectored(&mut cx, &parts);
+        let Poll::Ready(Ok(taken)) = taken else { panic!("it has room: {taken:?}") };
+        assert_eq!(taken, one.len() + two.len());
+        let parts = [&[3][..], &[4; 2]].map(IoSlice::new);
+        assert!(Pin::new(&mut socket).poll_write_vectored(&mut cx, &parts).is_pending());
+        let written = tokio::spawn(async move {
+            let parts = [&[3][..], &[4; 2]].map(IoSlice::new);
+            assert_eq!(socket.write_vectored(&parts).await.unwrap(), 3);
+            socket.shutdown().await.unwrap();
+        });
+        let mut seen = Vec::new();
+        far.read_to_end(&mut seen).await.unwrap();
+        written.await.unwrap();
+        assert_eq!(seen[..one.len()], one);
+        assert_eq!(seen[one.len()..], [2, 2, 2, 3, 4, 4]);
     }
 
     #[test]

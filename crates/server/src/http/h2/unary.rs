@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use prost::Message;
@@ -23,6 +23,7 @@ use super::{
     super::{
         Router, Surface,
         answer::{Answer, PREFIX_BYTES, Service},
+        payload::Payload,
         pieces::{Outgoing, Pieces},
     },
     exchange::{Received, has_room},
@@ -71,7 +72,7 @@ pub(super) struct Call {
     method: Method,
     head: Parts,
     stream: RecvStream,
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Payload>,
     data: Bytes,
     /// Pieces of a message that came in several; `data` is empty then.
     pieces: BytesMut,
@@ -87,7 +88,7 @@ pub(super) enum Next {
     /// It is answered by this, later.
     Work(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// It goes the general way.
-    Other(Box<Parts>, Received, SendResponse<Bytes>),
+    Other(Box<Parts>, Received, SendResponse<Payload>),
 }
 
 impl Call {
@@ -95,7 +96,7 @@ impl Call {
         method: Method,
         head: Parts,
         stream: RecvStream,
-        respond: SendResponse<Bytes>,
+        respond: SendResponse<Payload>,
     ) -> Call {
         let (data, pieces) = (Bytes::new(), BytesMut::new());
         Call { method, head, stream, respond, data, pieces, gone: false }
@@ -139,7 +140,7 @@ impl Call {
     }
 
     /// The call for the general way, with what has come of its message.
-    pub(super) fn into_parts(mut self) -> (Parts, Received, SendResponse<Bytes>) {
+    pub(super) fn into_parts(mut self) -> (Parts, Received, SendResponse<Payload>) {
         let data = self.take_data();
         (self.head, Received::new(data, self.stream), self.respond)
     }
@@ -201,9 +202,9 @@ impl Call {
 
 /// Sends the head of an answer with a message.
 fn begin(
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut SendResponse<Payload>,
     mut headers: HeaderMap,
-) -> Result<SendStream<Bytes>, h2::Error> {
+) -> Result<SendStream<Payload>, h2::Error> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let mut head = Response::new(());
     *head.headers_mut() = headers;
@@ -211,7 +212,7 @@ fn begin(
 }
 
 /// Sends the end of such an answer.
-fn end(mut stream: SendStream<Bytes>) -> Result<(), h2::Error> {
+fn end(mut stream: SendStream<Payload>) -> Result<(), h2::Error> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     stream.send_trailers(trailers)
@@ -227,7 +228,7 @@ fn message(data: &Bytes, max: usize) -> Option<Bytes> {
 
 /// Waits as [`has_room`] does; others that wait for this answer to go out are told if it takes long.
 async fn has_room_in_time(
-    stream: &mut SendStream<Bytes>,
+    stream: &mut SendStream<Payload>,
     bytes: usize,
     pieces: &mut Pieces,
 ) -> bool {
@@ -241,17 +242,17 @@ async fn has_room_in_time(
     room.await
 }
 
-async fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
+async fn send(respond: &mut SendResponse<Payload>, answer: Answer) -> Result<(), h2::Error> {
     match answer {
         Answer::Message(framed, headers) => {
             let mut stream = begin(respond, headers)?;
-            stream.send_data(framed, false)?;
+            stream.send_data(framed.into(), false)?;
             end(stream)
         }
         Answer::Long(mut pieces, headers) => {
             let mut stream = begin(respond, headers)?;
             while let Some(piece) = pieces.next() {
-                if !has_room_in_time(&mut stream, piece.len(), &mut pieces).await {
+                if !has_room_in_time(&mut stream, piece.remaining(), &mut pieces).await {
                     return Ok(());
                 }
                 stream.send_data(piece, false)?;
