@@ -13,8 +13,18 @@ use libmimalloc_sys as mi;
 /// Every block at least this long is aligned to this.
 const ALIGN_MAX: usize = 16;
 
+unsafe extern "C" {
+    fn mi_collect(force: bool);
+}
+
 /// See the module.
 pub(crate) struct Allocator;
+
+/// Returns what is free to the kernel, as far as it is not another thread's.
+pub(crate) fn give_back() {
+    // SAFETY: it changes free memory alone, that of this thread and what belongs to none.
+    unsafe { mi_collect(true) }
+}
 
 /// Whether a block of this size is aligned without asking. Shorter ones are aligned to 8 or to what
 /// their size is a multiple of.

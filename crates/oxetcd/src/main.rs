@@ -25,7 +25,7 @@ enum Role {
 fn main() -> ExitCode {
     let (role, args) = role(std::env::args_os().collect());
     match role {
-        Role::Server => server::main(named("etcd", args)),
+        Role::Server => server::main(named("etcd", args), allocator::give_back),
         Role::Ctl => ctl::main(named("etcdctl", args)),
         Role::Utl => utl::main(named("etcdutl", args)),
         Role::Bench => bench::main(named("oxetcd bench", args)),

@@ -43,6 +43,7 @@ mod request_id;
 mod security;
 mod services;
 mod settings;
+mod settle;
 mod signals;
 mod slow;
 mod starting;
@@ -66,8 +67,9 @@ use cores::Cores;
 use member::{Listeners, Member};
 use settings::Settings;
 
-/// Runs `etcd` with these arguments (the program's name first) until it is told to stop.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+/// Runs `etcd` with these arguments (the program's name first) until it is told to stop. `give_back`
+/// has the allocator return what is free; it is called once the start is over.
+pub fn main(args: Vec<OsString>, give_back: fn()) -> ExitCode {
     let config = match config::start(args) {
         Ok((config, _logger)) => config,
         Err(status) => return ExitCode::from(u8::try_from(status).unwrap_or(1)),
@@ -75,7 +77,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .context("failed to start the runtime")
-        .and_then(|runtime| runtime.block_on(run(&config)));
+        .and_then(|runtime| runtime.block_on(run(&config, give_back)));
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(signal) => die_of(signal),
@@ -88,7 +90,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 /// Serves until a signal asks to stop, and returns it, or until the member has left the cluster, and
 /// returns 0.
-async fn run(config: &Config) -> Result<i32> {
+async fn run(config: &Config, give_back: fn()) -> Result<i32> {
     check_data_dir(config);
     let mut settings = Settings::new(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
@@ -109,6 +111,7 @@ async fn run(config: &Config) -> Result<i32> {
         started = Member::start(&settings) => started?,
         signal = signalled(&mut terminate, &mut interrupt) => return Ok(signal),
     };
+    tokio::spawn(settle::settle(give_back));
     let mut received = 0;
     let stop = async { received = signalled(&mut terminate, &mut interrupt).await };
     member.serve(&settings, listeners, stop).await;
