@@ -1,10 +1,13 @@
 //! Threads that serve clients: each has a runtime of its own and owns the connections it was given.
 //!
 //! What a connection's task wakes is on the same thread; nothing is stolen, and a batch of answers is
-//! written by one thread in one go. What is long is taken elsewhere by the services themselves.
+//! written by one thread in one go. What is long is taken elsewhere by the services themselves, and
+//! connections with a long answer are for so long on threads for such ones (`roaming`).
 //!
 //! What other threads have for tasks here they put into the thread's mailbox, a batch at a time: the
 //! thread is woken once for all of it, and wakes its tasks itself.
+
+mod roaming;
 
 use std::{
     cell::RefCell,
@@ -19,19 +22,33 @@ use std::{
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc},
+};
+
+use crate::priority;
+pub(crate) use roaming::Long;
+use roaming::Roaming;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Makes a task; called on the thread that runs it.
 type Job = Box<dyn FnOnce() -> Task + Send>;
 
-/// The threads. They end with this.
+/// Tasks that have their turn before a thread looks at its sockets and at what other threads have for
+/// it. The library's own numbers, 61 and 31, are long waits when each task has much to send.
+const TURNS: u32 = 8;
+
+/// The threads. They end with this; connections have ended before.
 pub(crate) struct Cores {
     cores: Vec<Core>,
+    /// Those for connections with a long answer.
+    away: Vec<Core>,
 }
 
 struct Core {
     jobs: Option<mpsc::UnboundedSender<Job>>,
+    runtime: Handle,
     /// Tasks that it has.
     load: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -122,11 +139,14 @@ impl Drop for Counted {
 }
 
 impl Cores {
-    /// Starts one thread per core of the machine.
+    /// Starts one thread per core of the machine, and half as many for long answers.
     pub(crate) fn start() -> Result<Cores> {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = (0..count).map(Core::start).collect::<Result<_>>()?;
-        Ok(Cores { cores })
+        let start = |number| Core::start(format!("client-{number}"), priority::be_prompt);
+        let cores = (0..count).map(start).collect::<Result<_>>()?;
+        let start = |number| Core::start(format!("long-{number}"), || {});
+        let away = (0..(count / 2).max(1)).map(start).collect::<Result<_>>()?;
+        Ok(Cores { cores, away })
     }
 
     /// Has the thread with the fewest tasks run another, which `make` makes there.
@@ -134,16 +154,20 @@ impl Cores {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let core = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
-        let core = core.expect("a machine has a core");
+        let cores = self.cores.iter().enumerate();
+        let least = cores.min_by_key(|(_, core)| core.load.load(Ordering::Relaxed));
+        let (number, core) = least.expect("a machine has a core");
         core.load.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(core.load.clone());
+        let home = core.runtime.clone();
+        let away = self.away[number % self.away.len()].runtime.clone();
         let job: Job = Box::new(move || {
             let work = make();
-            Box::pin(async move {
+            let work = async move {
                 let _counted = counted;
                 work.await;
-            })
+            };
+            Box::pin(Roaming::new(Box::pin(work), home, away))
         });
         let jobs = core.jobs.as_ref().expect("taken only when dropped");
         // A thread that has ended has ended the process with it.
@@ -152,13 +176,17 @@ impl Cores {
 }
 
 impl Core {
-    fn start(number: usize) -> Result<Core> {
+    fn start(name: String, begin: fn()) -> Result<Core> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .event_interval(TURNS)
+            .global_queue_interval(TURNS)
             .build()
             .context("start a runtime for clients")?;
+        let handle = runtime.handle().clone();
         let (jobs, mut taken) = mpsc::unbounded_channel::<Job>();
         let work = move || {
+            begin();
             let mailbox = Arc::new(Mailbox::default());
             HOME.set(Some(mailbox.clone()));
             runtime.block_on(async {
@@ -170,16 +198,17 @@ impl Core {
             // Work that was handed to other threads is not waited for.
             runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name(format!("client-{number}"));
-        let thread = thread.spawn(work).context("start a thread for clients")?;
-        Ok(Core { jobs: Some(jobs), load: Arc::default(), thread: Some(thread) })
+        let thread = std::thread::Builder::new().name(name).spawn(work);
+        let thread = Some(thread.context("start a thread for clients")?);
+        Ok(Core { jobs: Some(jobs), runtime: handle, load: Arc::default(), thread })
     }
 }
 
 impl Drop for Cores {
     fn drop(&mut self) {
-        self.cores.iter_mut().for_each(|core| drop(core.jobs.take()));
-        for thread in self.cores.iter_mut().filter_map(|core| core.thread.take()) {
+        let mut all = self.cores.iter_mut().chain(&mut self.away).collect::<Vec<_>>();
+        all.iter_mut().for_each(|core| drop(core.jobs.take()));
+        for thread in all.into_iter().filter_map(|core| core.thread.take()) {
             // A panic has been reported where it happened.
             let _panicked = thread.join();
         }
@@ -210,6 +239,38 @@ mod tests {
         assert!(counts.values().all(|count| *count == 2));
         drop(cores);
         assert!(heard.recv().is_err(), "every task was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_task_with_a_long_answer_is_elsewhere_until_that_is_sent() {
+        let cores = Cores::start().unwrap();
+        let (told, mut heard) = mpsc::unbounded_channel();
+        assert!(Long::begin().is_none());
+        cores.spawn(move || async move {
+            let name = || std::thread::current().name().unwrap_or_default().to_owned();
+            let mut held = Vec::new();
+            for (begin, end) in [(0, 0), (2, 0), (0, 1), (0, 1), (1, 1), (1, 0), (0, 1)] {
+                (0..begin).for_each(|_| held.push(Long::begin().unwrap()));
+                drop(held.drain(..end));
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                told.send((name(), held.len())).unwrap();
+            }
+            // What it waits for while it moves is not missed.
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                sender.send(()).unwrap();
+            });
+            let _long = Long::begin();
+            receiver.await.unwrap();
+            told.send((name(), 1)).unwrap();
+        });
+        let mut seen = Vec::new();
+        while let Some((name, held)) = heard.recv().await {
+            assert!(name.starts_with(if held > 0 { "long-" } else { "client-" }), "{name} {held}");
+            seen.push(held);
+        }
+        assert_eq!(seen, [0, 2, 1, 0, 0, 1, 0, 1]);
     }
 
     #[test]

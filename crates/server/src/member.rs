@@ -106,6 +106,13 @@ impl Member {
         let node_loop = node_loop(settings, member, members, recovered, applier.clone())?;
         let wal_inbox = node_loop.wal.clone();
         let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            // These are what a write passes through.
+            let is_prompt = matches!(name, "node" | "wal" | "apply");
+            let begin = if is_prompt { crate::priority::be_prompt } else { || {} };
+            let work = move || {
+                begin();
+                work();
+            };
             std::thread::Builder::new().name(name.to_owned()).spawn(work).context("start a thread")
         };
         let (h, inbox) = (handle.clone(), wal_inbox.clone());

@@ -9,6 +9,8 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::cores::Long;
+
 /// Answers of fewer bytes than this do not wait.
 const LIGHT_BYTES: usize = 1 << 20;
 
@@ -30,6 +32,8 @@ struct State {
 pub(crate) struct Share {
     gate: Arc<Gate>,
     bytes: usize,
+    /// Kept for as long as the connection is to be elsewhere.
+    long: Option<Long>,
 }
 
 impl Gate {
@@ -40,17 +44,32 @@ impl Gate {
 
     /// Waits until there is room for some of an answer of about so many bytes.
     pub(super) async fn enter(self: &Arc<Gate>, bytes: usize) -> Share {
+        if bytes < LIGHT_BYTES {
+            self.state.lock().bytes += bytes;
+            return self.share(bytes);
+        }
+        let long = Long::begin();
         let waiting = {
             let mut state = self.state.lock();
-            if bytes < LIGHT_BYTES || (state.waiting.is_empty() && state.bytes < self.room) {
+            if state.waiting.is_empty() && state.bytes < self.room {
                 state.bytes += bytes;
-                return Share { gate: self.clone(), bytes };
+                None
+            } else {
+                let (sender, receiver) = oneshot::channel();
+                state.waiting.push_back((bytes, sender));
+                Some(receiver)
             }
-            let (sender, receiver) = oneshot::channel();
-            state.waiting.push_back((bytes, sender));
-            receiver
         };
-        waiting.await.expect("whoever waits is let in")
+        let mut share = match waiting {
+            None => self.share(bytes),
+            Some(waiting) => waiting.await.expect("whoever waits is let in"),
+        };
+        share.long = long;
+        share
+    }
+
+    fn share(self: &Arc<Gate>, bytes: usize) -> Share {
+        Share { gate: self.clone(), bytes, long: None }
     }
 
     fn leave(self: &Arc<Gate>, bytes: usize) {
@@ -66,7 +85,7 @@ impl Gate {
         }
         for (bytes, sender) in let_in {
             // Whoever is gone gives back what it would have had.
-            drop(sender.send(Share { gate: self.clone(), bytes }));
+            drop(sender.send(self.share(bytes)));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Long range reads: off the threads that serve connections, in steps, few at once.
 //!
-//! Whoever reads a hundred thousand keys holds the locks of the store again and again, and what
-//! applies writes waits for a holder that has lost its processor. So few threads read ranges, one for
-//! two cores, and each reads a limited number of keys for one answer before it goes on with the next.
+//! Whoever reads a hundred thousand keys takes a processor, and each of the store's locks for moments
+//! again and again. So few threads read ranges, one for two cores, and each reads a limited number of
+//! keys for one answer before it goes on with the next.
 //! The first keys are read at once, by the thread of the connection: most ranges have no more.
 //!
 //! An answer is held until its client has read it. How many bytes of such answers there may be before
