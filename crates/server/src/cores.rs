@@ -252,7 +252,7 @@ mod tests {
             for (begin, end) in [(0, 0), (2, 0), (0, 1), (0, 1), (1, 1), (1, 0), (0, 1)] {
                 (0..begin).for_each(|_| held.push(Long::begin().unwrap()));
                 drop(held.drain(..end));
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
                 told.send((name(), held.len())).unwrap();
             }
             // What it waits for while it moves is not missed.
