@@ -2,7 +2,8 @@
 //! defragmentation, watchers that catch up, leases that expire.
 //!
 //! It has a thread and connections of its own, so that it costs the load nothing but the server's
-//! attention, as far as there are cores.
+//! attention, as far as there are cores. Where these are taken, the measuring thread is prompt
+//! (`load/prompt`), quiet or not.
 
 mod catch_up;
 
@@ -17,6 +18,7 @@ use crate::{
     },
     load::{
         payload::{KeySpace, Values},
+        prompt,
         unary::UnaryLoad,
     },
     runtime,
@@ -123,6 +125,7 @@ impl Disturbance {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let work = move || {
+            prompt::as_usual();
             let begun = Instant::now();
             let count = runtime::block_on(self.run(&seen)).and_then(|done| done)?;
             Ok(Done { count, took: begun.elapsed() })
