@@ -120,6 +120,8 @@ mutants! {
         "a snapshot of the log is recorded before the store is as far";
     ReadWithoutQuorum = "read-without-quorum", "ours", "replica::Node",
         "a leader serves reads without asking whether it still leads";
+    ReadBeforeApplied = "read-before-applied", "ours", "replica::Node",
+        "a member without others serves reads before it has applied what it once acknowledged";
     AuthRevisionIgnored = "auth-revision-ignored", "ours", "auth::AuthStore",
         "an identity that was found before a change of rights still counts";
     CompactedReadable = "compacted-readable", "ours", "mvcc::Store",

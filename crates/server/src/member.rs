@@ -19,14 +19,14 @@ use crate::{
     corruption,
     driver::{
         NodeEvent,
-        applier::Applier,
-        apply_loop::{ApplyLoop, Outlets},
+        applier::{self, Applier},
+        apply_loop::{ApplyEvent, ApplyLoop, Outlets},
         compaction::CompactionGate,
         disk_watch::DiskWatch,
         lease_loop,
         node_loop::NodeLoop,
         storage_loop::{self, StorageEvent},
-        wal_loop::{self, WalEvent},
+        wal_loop::{self, Logger, WalEvent},
         watch_loop,
     },
     handle::{Handle, Inner},
@@ -58,7 +58,7 @@ fn election_ticks(settings: &Settings) -> usize {
 /// The threads of a member and the inboxes that end them.
 pub(crate) struct Member {
     handle: Handle,
-    wal: Arc<Inbox<WalEvent>>,
+    logger: Arc<Logger>,
     applier: Arc<Applier>,
     storage: Arc<Inbox<StorageEvent>>,
     node_thread: JoinHandle<()>,
@@ -103,8 +103,9 @@ impl Member {
             Outlets { storage: storage_inbox.clone(), tasks: tokio::runtime::Handle::current() };
         let apply_loop = ApplyLoop { machine, outlets, at, cut, cut_now: false };
         let applier = Arc::new(Applier::new(apply_loop));
-        let node_loop = node_loop(settings, member, members, recovered, applier.clone())?;
-        let wal_inbox = node_loop.wal.clone();
+        let logger = wal_loop::logger(wal);
+        let node_loop =
+            node_loop(settings, (member, members), recovered, logger.clone(), applier.clone())?;
         let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
             // These are what a write passes through.
             let is_prompt = matches!(name, "node" | "wal" | "apply");
@@ -115,10 +116,10 @@ impl Member {
             };
             std::thread::Builder::new().name(name.to_owned()).spawn(work).context("start a thread")
         };
-        let (h, inbox) = (handle.clone(), wal_inbox.clone());
-        let wal_thread = thread("wal", Box::new(move || wal_loop::run(&h, &inbox, wal)))?;
+        let (h, work) = (handle.clone(), logger.clone());
+        let wal_thread = thread("wal", Box::new(move || wal_loop::run(&h, &work)))?;
         let (h, work) = (handle.clone(), applier.clone());
-        let apply_thread = thread("apply", Box::new(move || work.run(&h)))?;
+        let apply_thread = thread("apply", Box::new(move || applier::run(&work, &h)))?;
         let (h, inbox) = (handle.clone(), storage_inbox.clone());
         let storage_thread = thread("storage", Box::new(move || storage_loop::run(&h, &inbox)))?;
         let h = handle.clone();
@@ -130,7 +131,7 @@ impl Member {
         }
         Ok(Member {
             handle,
-            wal: wal_inbox,
+            logger,
             applier,
             storage: storage_inbox,
             node_thread,
@@ -207,9 +208,9 @@ impl Member {
         let joined = "a thread that panics ends the process";
         self.handle.node.push_always(NodeEvent::Stop);
         self.node_thread.join().expect(joined);
-        self.wal.push_always(WalEvent::Stop);
+        self.logger.give(WalEvent::Stop);
         self.wal_thread.join().expect(joined);
-        self.applier.stop();
+        self.applier.give(ApplyEvent::Stop);
         self.apply_thread.join().expect(joined);
         self.handle.watch.push_always(watch_loop::WatchCommand::Stop);
         self.watch_thread.join().expect(joined);
@@ -350,9 +351,9 @@ async fn advance_ticks(handle: Handle, election_ticks: usize) {
 
 fn node_loop(
     settings: &Settings,
-    member: MemberId,
-    members: usize,
+    (member, members): (MemberId, usize),
     recovered: replica::Recovered,
+    logger: Arc<Logger>,
     applier: Arc<Applier>,
 ) -> Result<NodeLoop> {
     let conf_state = recovered.snapshot.2.clone();
@@ -369,7 +370,7 @@ fn node_loop(
     }
     Ok(NodeLoop {
         node,
-        wal: Arc::new(Inbox::new(usize::MAX)),
+        logger,
         applier,
         tick: settings.heartbeat,
         conf_state,
@@ -386,6 +387,7 @@ fn node_loop(
         ticked_at: None,
         given: 0,
         saved: 0,
+        saved_here: None,
     })
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Progress {
     peer_bytes: AtomicUsize,
     unapplied: AtomicUsize,
     flush_armed: AtomicBool,
+    serves_reads: AtomicBool,
     ready: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
     peers_stopping: watch::Sender<bool>,
@@ -39,6 +40,7 @@ impl Progress {
             peer_bytes: AtomicUsize::new(0),
             unapplied: AtomicUsize::new(0),
             flush_armed: AtomicBool::new(false),
+            serves_reads: AtomicBool::new(false),
             ready: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
             peers_stopping: watch::Sender::new(false),
@@ -93,6 +95,16 @@ impl Progress {
     /// Records the committed index.
     pub(crate) fn set_committed(&self, index: RaftIndex) {
         self.committed.fetch_max(index.0, Ordering::AcqRel);
+    }
+
+    /// Whether what is applied here is linearizable as it is: nobody else takes part in consensus.
+    pub(crate) fn serves_reads(&self) -> bool {
+        self.serves_reads.load(Ordering::Acquire)
+    }
+
+    /// Records that; the node thread alone does.
+    pub(crate) fn set_serves_reads(&self, serves: bool) {
+        self.serves_reads.store(serves, Ordering::Release);
     }
 
     /// The highest index applied to the stores that reads use.

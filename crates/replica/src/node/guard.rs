@@ -11,6 +11,8 @@
 //! - Entries beyond one message's size are sent only with the next acknowledgement: pipelines are
 //!   filled at once.
 
+use mutants::{Mutant, is_on};
+
 use super::Node;
 use crate::{
     convert::{
@@ -24,6 +26,20 @@ impl Node {
     pub(super) fn is_alone(&self) -> bool {
         let raft = &self.raw.raft;
         raft.promotable() && raft.prs().is_singleton()
+    }
+
+    /// Whether a read of what this member has applied is linearizable, without any word from raft. So
+    /// it is for a leader without other members, once it has applied an entry of its own term: all
+    /// that was ever acknowledged comes before that entry or is acknowledged here, after it was
+    /// applied. Anybody who joins has to be sent something first.
+    pub fn serves_reads_alone(&self) -> bool {
+        let raft = &self.raw.raft;
+        let no_others = || self.is_alone() && raft.prs().iter().len() == 1;
+        let is_term_of = |index| raft.raft_log.term(index).is_ok_and(|term| term == raft.term);
+        self.leads()
+            && !self.leaving
+            && no_others()
+            && (is_term_of(self.applied) || is_on(Mutant::ReadBeforeApplied))
     }
 
     /// Whether a campaign now would look for entries that a snapshot is replacing, or be won over

@@ -2,7 +2,7 @@
 
 use api::{
     ids::{MemberId, RaftIndex, Term},
-    raftpb::{ConfState, Entry, HardState, Message, MessageType},
+    raftpb::{ConfChange, ConfChangeType, ConfState, Entry, HardState, Message, MessageType},
 };
 
 use super::harness::{Disk, Machine, Member, config};
@@ -168,6 +168,35 @@ fn reads_wait_for_the_first_commit_of_the_term() {
         _ => None,
     });
     assert_eq!(reads, [(42, 2)]);
+}
+
+#[test]
+fn a_member_without_others_serves_reads_once_it_has_applied_in_its_term() {
+    let mut member = Member::found(1, &[1], 7);
+    assert!(!member.node.serves_reads_alone());
+    member.tick();
+    assert!(member.node.serves_reads_alone());
+    for data in ["a", "b"] {
+        member.propose(data);
+        assert!(member.node.serves_reads_alone());
+    }
+    // After a restart it leads again before it has applied what it acknowledged.
+    member.machine.applied -= 1;
+    member.machine.payloads.truncate(1);
+    let mut member = member.restart(8);
+    member.machine_stalls = true;
+    member.tick();
+    assert_eq!(member.node.status().role, Role::Leader);
+    assert!(!member.node.serves_reads_alone());
+    member.unstall();
+    assert_eq!(member.payloads(), ["a", "b"]);
+    assert!(member.node.serves_reads_alone());
+    // Whoever joins may hear of commits, and acknowledge them, before they are applied here.
+    let kind = ConfChangeType::ConfChangeAddLearnerNode as i32;
+    let change = ConfChange { r#type: kind, node_id: 2, ..ConfChange::default() };
+    member.step(Input::ProposeConfChange { ticket: 1, change });
+    assert_eq!(member.machine.conf_state.learners, [2]);
+    assert!(!member.node.serves_reads_alone());
 }
 
 #[test]

@@ -3,86 +3,50 @@
 //!
 //! That is a single plain put, on a member on its own, while the apply thread has nothing to do: such a
 //! put reads nothing but the index, and waits for no disk. With few clients nearly every commit is one.
-//! Entries are applied in order and never by two at once: what the node thread applies comes after
-//! everything it gave away, and before everything it gives away later.
+//! Entries are applied in order and never by two at once (`duty`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::ops::ControlFlow;
 
 use api::raftpb::{Entry, EntryType};
-use parking_lot::Mutex;
 
-use super::apply_loop::{ApplyEvent, ApplyLoop};
-use crate::{handle::Handle, inbox::Inbox};
+use super::{
+    apply_loop::{ApplyEvent, ApplyLoop},
+    duty::Duty,
+};
+use crate::handle::Handle;
 
 /// A put with more is left to the apply thread.
 const HERE_BYTES_MAX: usize = 16 << 10;
 
 /// The state machine's surroundings, and what waits for the apply thread.
-pub(crate) struct Applier {
-    work: Mutex<ApplyLoop>,
-    inbox: Arc<Inbox<ApplyEvent>>,
-    /// Events that the node thread gave to the apply thread.
-    given: AtomicU64,
-    /// How many of them it is done with.
-    done: AtomicU64,
+pub(crate) type Applier = Duty<ApplyLoop, ApplyEvent>;
+
+/// Applies entries at once if they are a single plain put and nothing else is to be applied; whether
+/// it did. Only the node thread of a member on its own calls it.
+pub(crate) fn apply_here(applier: &Applier, handle: &Handle, entries: &[Entry]) -> bool {
+    let [entry] = entries else { return false };
+    if !is_plain_put(entry) {
+        return false;
+    }
+    let Some(mut work) = applier.here() else { return false };
+    if work.cuts_soon(handle) {
+        return false;
+    }
+    work.apply_batch(handle, entries);
+    true
 }
 
-impl Applier {
-    /// Nothing waits.
-    pub(crate) fn new(work: ApplyLoop) -> Applier {
-        let (given, done) = (AtomicU64::new(0), AtomicU64::new(0));
-        Applier { work: Mutex::new(work), inbox: Arc::new(Inbox::new(usize::MAX)), given, done }
-    }
-
-    /// Leaves something to the apply thread. Only the node thread calls it.
-    pub(crate) fn give(&self, event: ApplyEvent) {
-        self.given.fetch_add(1, Ordering::Relaxed);
-        self.inbox.push_always(event);
-    }
-
-    /// Ends the apply thread, once everything given before is done.
-    pub(crate) fn stop(&self) {
-        self.inbox.push_always(ApplyEvent::Stop);
-    }
-
-    /// The work, if the node thread may do it now. Only the node thread calls it.
-    fn here(&self) -> Option<parking_lot::MutexGuard<'_, ApplyLoop>> {
-        let idle = self.done.load(Ordering::Acquire) == self.given.load(Ordering::Relaxed);
-        if idle { self.work.try_lock() } else { None }
-    }
-
-    /// Applies entries at once if they are a single plain put and nothing else is to be applied;
-    /// whether it did. Only the node thread of a member on its own calls it.
-    pub(crate) fn apply_here(&self, handle: &Handle, entries: &[Entry]) -> bool {
-        let [entry] = entries else { return false };
-        if !is_plain_put(entry) {
-            return false;
-        }
-        let Some(mut work) = self.here() else { return false };
-        if work.cuts_soon(handle) {
-            return false;
-        }
-        work.apply_batch(handle, entries);
-        true
-    }
-
-    /// The apply thread. Runs until [`Applier::stop`].
-    pub(crate) fn run(&self, handle: &Handle) {
-        let mut batch = Vec::new();
-        loop {
-            self.inbox.drain(None, &mut batch);
-            for event in batch.drain(..) {
-                if matches!(event, ApplyEvent::Stop) {
-                    return;
-                }
-                self.work.lock().execute(handle, event);
-                self.done.fetch_add(1, Ordering::Release);
+/// The apply thread. Runs until [`ApplyEvent::Stop`].
+pub(crate) fn run(applier: &Applier, handle: &Handle) {
+    applier.run(|work, batch| {
+        for event in batch.drain(..) {
+            if matches!(event, ApplyEvent::Stop) {
+                return ControlFlow::Break(());
             }
+            work.execute(handle, event);
         }
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 /// Whether an entry is a small put of a key and a value: without a lease, and without anything of the

@@ -4,7 +4,7 @@
 //! ```text
 //! services -> [node inbox] -> node thread -> [wal inbox] -> wal thread (write + fdatasync)
 //!                  ^------------ persisted -----------------'
-//!             node thread -> [apply inbox] -> apply thread -> waiters    (see applier.rs)
+//!             node thread -> [apply inbox] -> apply thread -> waiters    (or itself: duty.rs)
 //!                                               |-> [watch inbox] -> watch thread -> streams
 //!                                               '-> window -> storage thread -> LMDB
 //! ```
@@ -13,6 +13,7 @@ pub(crate) mod applier;
 pub(crate) mod apply_loop;
 pub(crate) mod compaction;
 pub(crate) mod disk_watch;
+pub(crate) mod duty;
 pub(crate) mod lease_loop;
 pub(crate) mod node_loop;
 pub(crate) mod snapshots;

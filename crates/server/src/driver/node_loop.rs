@@ -1,5 +1,6 @@
 //! The node thread: feeds the consensus machine with ticks, proposals and acknowledgements, and
-//! sends what it asks for to the wal and apply threads. It never waits for a disk.
+//! sends what it asks for to the wal and apply threads. It waits for no disk, unless there are no other
+//! members: then it does itself what waking another thread would be most of the work of.
 
 use std::{
     sync::{Arc, mpsc},
@@ -15,22 +16,17 @@ use replica::{Input, Node, Output, Role};
 
 use super::{
     NodeEvent,
-    applier::Applier,
+    applier::{self, Applier},
     apply_loop::{ApplyEvent, size_of_entries},
     disk_watch::{DiskWatch, Verdict},
-    wal_loop::WalEvent,
+    wal_loop::{self, Logger, Save, WalEvent},
 };
-use crate::{
-    consensus::Inspection,
-    handle::Handle,
-    inbox::{Gather, Inbox},
-    peers,
-};
+use crate::{consensus::Inspection, handle::Handle, inbox::Gather, peers};
 
 /// The node thread's state.
 pub(crate) struct NodeLoop {
     pub(crate) node: Node,
-    pub(crate) wal: Arc<Inbox<WalEvent>>,
+    pub(crate) logger: Arc<Logger>,
     pub(crate) applier: Arc<Applier>,
     /// Length of one raft tick (`--heartbeat-interval`).
     pub(crate) tick: Duration,
@@ -60,8 +56,10 @@ pub(crate) struct NodeLoop {
     pub(crate) ticked_at: Option<Instant>,
     /// The last ready that the wal thread was given.
     pub(crate) given: u64,
-    /// The last ready that it has reported.
+    /// The last ready that is durable.
     pub(crate) saved: u64,
+    /// The ready that this thread has saved itself, until raft knows.
+    pub(crate) saved_here: Option<u64>,
 }
 
 /// How long a member that was sent the store may take to install it before the entries after it are
@@ -91,6 +89,11 @@ impl NodeLoop {
         self.conf_state.voters.len() <= 1
     }
 
+    /// Whether there is nobody, learners included, that this thread must not keep waiting.
+    fn has_no_others(&self) -> bool {
+        self.is_alone() && self.conf_state.learners.is_empty()
+    }
+
     /// Runs until [`NodeEvent::Stop`].
     pub(crate) fn run(mut self, handle: &Handle) {
         let mut batch = Vec::new();
@@ -114,11 +117,23 @@ impl NodeLoop {
                 }
             }
             self.node.keep_pace(now_ms);
-            self.node.poll_ready(&mut outputs);
-            for output in outputs.drain(..) {
-                self.execute(handle, output);
+            loop {
+                self.node.poll_ready(&mut outputs);
+                let serves = self.node.serves_reads_alone();
+                if !serves {
+                    // Before anybody hears of what ends it.
+                    handle.progress.set_serves_reads(false);
+                }
+                for output in outputs.drain(..) {
+                    self.execute(handle, output);
+                }
+                handle.progress.set_serves_reads(serves);
+                let Some(ready) = self.saved_here.take() else { break };
+                self.persisted(ready);
+                self.node.handle(Input::Persisted { ready }, now_ms, &mut outputs);
             }
             if stop {
+                handle.progress.set_serves_reads(false);
                 return;
             }
         }
@@ -243,8 +258,7 @@ impl NodeLoop {
             }
             NodeEvent::ReadIndex { id } => Input::ReadIndex { id },
             NodeEvent::Persisted { ready } => {
-                self.disk.end(ready);
-                self.saved = ready;
+                self.persisted(ready);
                 Input::Persisted { ready }
             }
             NodeEvent::Applied { index } => {
@@ -263,6 +277,29 @@ impl NodeLoop {
         self.node.handle(input, now_ms, outputs);
     }
 
+    fn persisted(&mut self, ready: u64) {
+        self.disk.end(ready);
+        self.saved = self.saved.max(ready);
+    }
+
+    /// Has a ready made durable, by this thread if it keeps nobody waiting.
+    fn save(&mut self, handle: &Handle, ready: Save) {
+        let number = ready.ready;
+        handle.progress.add_unsynced(ready.bytes);
+        // With many clients the sync is when the next batch is taken in.
+        let left = match ready.entries.len() <= 1 && self.has_no_others() {
+            true => wal_loop::save_here(&self.logger, handle, ready).err(),
+            false => Some(ready),
+        };
+        match left {
+            None => self.saved_here = Some(number),
+            Some(ready) => {
+                self.given = number;
+                self.logger.give(WalEvent::Persist(ready));
+            }
+        }
+    }
+
     fn execute(&mut self, handle: &Handle, output: Output) {
         match output {
             Output::Persist { ready, hard_state, entries, must_sync } => {
@@ -270,15 +307,13 @@ impl NodeLoop {
                     self.disk.begin(ready, Instant::now());
                 }
                 let bytes = entries.iter().map(|entry| entry.data.len()).sum();
-                handle.progress.add_unsynced(bytes);
-                self.given = ready;
-                self.wal.push_always(WalEvent::Persist { ready, hard_state, entries, bytes });
+                self.save(handle, Save { ready, hard_state, entries, bytes });
             }
             Output::Commit { entries } => {
                 if let Some(last) = entries.last() {
                     handle.progress.set_committed(RaftIndex(last.index));
                     // With others, heartbeats wait for nothing.
-                    if self.is_alone() && self.applier.apply_here(handle, &entries) {
+                    if self.is_alone() && applier::apply_here(&self.applier, handle, &entries) {
                         return;
                     }
                     handle.progress.add_unapplied(size_of_entries(&entries));
@@ -323,7 +358,7 @@ impl NodeLoop {
         handle.progress.set_committed(index);
         let snapshot = Box::new(snapshot);
         let (saved, is_saved) = mpsc::channel();
-        self.wal.push_always(WalEvent::Restore { snapshot: snapshot.clone(), saved });
+        self.logger.give(WalEvent::Restore { snapshot: snapshot.clone(), saved });
         self.applier.give(ApplyEvent::Restore { snapshot, saved: is_saved });
     }
 
@@ -356,7 +391,7 @@ impl NodeLoop {
             term = metadata.term,
             "recorded a snapshot of the log"
         );
-        self.wal.push_always(WalEvent::Snapshot { snapshot });
+        self.logger.give(WalEvent::Snapshot { snapshot });
     }
 
     /// Once enough entries are safely in the store, lets go of old ones in memory. Waits while a
