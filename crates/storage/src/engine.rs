@@ -243,10 +243,14 @@ impl Backend for LmdbBackend {
 
     fn commit(&self, ops: &[Op]) -> Result<(), Error> {
         ops.iter().try_for_each(Op::check_key)?;
+        // Bucket by bucket, so that what is read together lies together: pages are taken from the file
+        // in the order in which they are filled. Within a bucket the order stays.
+        let mut ordered: Vec<&Op> = ops.iter().collect();
+        ordered.sort_by_key(|op| op.bucket() as usize);
         let _one_writer = self.writer.lock();
         self.write(|txn| {
             let active = self.active(txn)?;
-            self.apply(txn, active, ops)
+            self.apply(txn, active, ordered.iter().copied())
         })
     }
 
