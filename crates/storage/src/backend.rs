@@ -39,6 +39,12 @@ pub trait ReadTx {
     /// breaks.
     fn scan(&self, bucket: Bucket, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
 
+    /// Visits all of a bucket of revisions, as a start does: nobody waits for anything else meanwhile,
+    /// and the disk may be asked for many pieces at once.
+    fn scan_revisions(&self, bucket: Bucket, visit: &mut Visit<'_>) -> Result<(), Error> {
+        self.scan(bucket, b"", visit)
+    }
+
     /// Says that what was read so far is not read again soon: its memory may go. Allowed in a visit.
     fn forget(&self) {}
 }

@@ -18,6 +18,7 @@ mod adopt;
 mod compact;
 mod db_file;
 mod db_sum;
+mod fetch;
 mod lock;
 mod long;
 mod map;
@@ -343,6 +344,10 @@ impl ReadTx for LmdbRead<'_> {
             }
         }
         Ok(())
+    }
+
+    fn scan_revisions(&self, bucket: Bucket, visit: &mut Visit<'_>) -> Result<(), Error> {
+        self.with_pages_fetched(bucket, || self.scan(bucket, b"", visit))
     }
 
     fn forget(&self) {

@@ -194,8 +194,34 @@ pub(crate) fn valid_snapshots(fs: &dyn Fs, dir: &Path) -> Result<Vec<Snapshot>, 
         (snapshots, commit, Ok(()) | Err(Error::UnexpectedEof { .. })) => (snapshots, commit),
         (_, _, Err(error)) => return Err(error),
     };
+    let commit = commit.unwrap_or(0);
     snapshots.retain(|snapshot| snapshot.index <= commit);
     Ok(snapshots)
+}
+
+/// The snapshot records that the last state covers of the newest segment that has any, in the order of
+/// the log; older segments are not read. So long as what is read is sound: otherwise as
+/// [`valid_snapshots`], which tells what is not.
+pub(crate) fn newest_snapshots(fs: &dyn Fs, dir: &Path) -> Result<Vec<Snapshot>, Error> {
+    let names = segment::list(fs, dir)?;
+    let mut commit = None;
+    for (at, name) in names.iter().enumerate().rev() {
+        let Ok(segment) = segment::open_for_read(fs, dir, std::slice::from_ref(name)) else {
+            break;
+        };
+        let (mut snapshots, last_commit, end) = snapshots(&segment);
+        let is_last = at + 1 == names.len();
+        let torn = matches!(end, Err(Error::UnexpectedEof { .. }));
+        if end.is_err() && !(is_last && torn) {
+            break;
+        }
+        commit = commit.or(last_commit);
+        snapshots.retain(|snapshot| Some(snapshot.index) <= commit);
+        if !snapshots.is_empty() {
+            return Ok(snapshots);
+        }
+    }
+    valid_snapshots(fs, dir)
 }
 
 /// The metadata of the first segment that has it.
@@ -217,10 +243,10 @@ pub(crate) fn owner(fs: &dyn Fs, dir: &Path) -> Result<Metadata, Error> {
     outcome
 }
 
-/// All snapshot records, the last commit index, and how reading ended.
-pub(crate) fn snapshots(segments: &[Segment]) -> (Vec<Snapshot>, u64, Result<(), Error>) {
+/// All snapshot records, the last commit index, if there is a state, and how reading ended.
+pub(crate) fn snapshots(segments: &[Segment]) -> (Vec<Snapshot>, Option<u64>, Result<(), Error>) {
     let mut reader = Reader::new(segments);
-    let (mut snapshots, mut commit) = (Vec::new(), 0);
+    let (mut snapshots, mut commit) = (Vec::new(), None);
     let end = loop {
         let decoded = match reader.next() {
             Ok(None) => break Ok(()),
@@ -229,7 +255,7 @@ pub(crate) fn snapshots(segments: &[Segment]) -> (Vec<Snapshot>, u64, Result<(),
                 Snapshot::decode(record.data).map(|snapshot| snapshots.push(snapshot))
             }
             Ok(Some((Kind::State, record))) => {
-                HardState::decode(record.data).map(|state| commit = state.commit)
+                HardState::decode(record.data).map(|state| commit = Some(state.commit))
             }
             Ok(Some(_)) => Ok(()),
         };

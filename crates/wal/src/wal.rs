@@ -240,6 +240,12 @@ impl Wal {
         recover::valid_snapshots(fs, dir)
     }
 
+    /// As [`Wal::valid_snapshots`], but of the newest segment that has such records alone: what a log
+    /// is opened at. Where those before it are not read, they are not checked either.
+    pub fn newest_snapshots(fs: &dyn Fs, dir: &Path) -> Result<Vec<walpb::Snapshot>, Error> {
+        recover::newest_snapshots(fs, dir)
+    }
+
     /// Whose log it is, as far as any segment still says: each begins with it. For a log whose
     /// records can no longer be read.
     pub fn owner(fs: &dyn Fs, dir: &Path) -> Result<walpb::Metadata, Error> {

@@ -27,7 +27,7 @@ impl Store {
         let mut loader = Loader::default();
         let mut newest = 1;
         let mut intact = true;
-        tx.scan(Bucket::Revision, b"", &mut |stored_key, value| match (
+        tx.scan_revisions(Bucket::Revision, &mut |stored_key, value| match (
             key::decode(stored_key),
             revision::decode(value),
         ) {

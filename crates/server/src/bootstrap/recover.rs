@@ -25,7 +25,7 @@ pub(super) fn recover(
 ) -> Result<Parts> {
     let snap_dir = settings.data_dir.join("member/snap");
     let records =
-        Wal::valid_snapshots(&**fs, &settings.wal_dir).context("failed to read the WAL")?;
+        Wal::newest_snapshots(&**fs, &settings.wal_dir).context("failed to read the WAL")?;
     catch_up(&**fs, &*backend, &snap_dir, records.last())?;
     snapshots::remove_covered(&snap_dir, RaftIndex(applied(&*backend)?));
     let at = newest_covered(&*backend, &snap_dir, records)?;

@@ -117,7 +117,7 @@ fn newest_snapshot(
     disk: &mut Disk,
     backend: &dyn Backend,
 ) -> Result<walpb::Snapshot, String> {
-    let snapshots = Wal::valid_snapshots(fs, &wal_dir()).map_err(|error| error.to_string())?;
+    let snapshots = Wal::newest_snapshots(fs, &wal_dir()).map_err(|error| error.to_string())?;
     let newest = snapshots.last().cloned().ok_or("the log has no snapshot record")?;
     let view = backend.read().map_err(|error| error.to_string())?;
     let consistent = schema::read_consistent(&*view).map_err(|error| error.to_string())?;

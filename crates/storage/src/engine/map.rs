@@ -9,15 +9,25 @@ impl LmdbBackend {
     /// touched again comes from the page cache. The caller holds the gate, so the map stays where it is.
     /// Pages that are locked in memory stay.
     pub(super) fn forget_pages(&self) {
+        self.advise(libc::MADV_DONTNEED);
+    }
+
+    /// Whether what lies around a page that is read and not in memory is read with it, as it is at
+    /// first. The caller holds the gate.
+    pub(super) fn read_around(&self, around: bool) {
+        self.advise(if around { libc::MADV_NORMAL } else { libc::MADV_RANDOM });
+    }
+
+    fn advise(&self, advice: libc::c_int) {
         let info = self.env.info();
         let used = (info.last_page_number + 1) * self.env.stat().page_size as usize;
         let Some(start) = self.map_start() else { return };
         // SAFETY: `start` is where the file is mapped, shared and only read, with `map_size` bytes:
-        // dropping pages of such a mapping changes no byte that can be read through it. A failure
-        // leaves everything as it was.
+        // neither dropping pages of such a mapping nor how they are read changes a byte that can be
+        // read through it. A failure leaves everything as it was.
         unsafe {
             let start = start as *mut libc::c_void;
-            libc::madvise(start, used.min(info.map_size), libc::MADV_DONTNEED);
+            libc::madvise(start, used.min(info.map_size), advice);
         }
     }
 

@@ -388,3 +388,50 @@ fn locked_memory_grows_with_the_file() {
     drop(lmdb);
     assert_eq!(locked_bytes(), 0);
 }
+
+#[test]
+fn a_large_bucket_of_revisions_is_read_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let key = |main: i64| {
+        crate::schema::key::RevisionKey::new(api::ids::Revision { main, sub: 0 }, main % 7 == 0)
+    };
+    let ops = (2..25_000).map(|main| put(Bucket::Revision, &key(main), b"record"));
+    backend.commit(&ops.collect::<Vec<_>>()).unwrap();
+    let tx = backend.read().unwrap();
+    let mut found = Vec::new();
+    tx.scan_revisions(Bucket::Revision, &mut |key, value| {
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(found.len(), 24_998);
+    assert!(found == entries(&*tx, Bucket::Revision, b""));
+    let mut seen = 0;
+    let visit = &mut |_: &[u8], _: &[u8]| {
+        seen += 1;
+        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    tx.scan_revisions(Bucket::Revision, visit).unwrap();
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn a_commit_keeps_the_order_within_a_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = LmdbBackend::open(dir.path(), options()).unwrap();
+    let delete = |key: &'static [u8]| Op::Delete { bucket: Bucket::Meta, key: key.into() };
+    let ops = [
+        put(Bucket::Meta, b"a", b"1"),
+        put(Bucket::Key, b"k", b"1"),
+        delete(b"a"),
+        put(Bucket::Key, b"k", b"2"),
+        put(Bucket::Meta, b"b", b"1"),
+        put(Bucket::Meta, b"b", b"2"),
+    ];
+    backend.commit(&ops).unwrap();
+    let tx = backend.read().unwrap();
+    assert_eq!(tx.get(Bucket::Meta, b"a").unwrap(), None);
+    assert_eq!(tx.get(Bucket::Meta, b"b").unwrap(), Some(&b"2"[..]));
+    assert_eq!(tx.get(Bucket::Key, b"k").unwrap(), Some(&b"2"[..]));
+}

@@ -113,6 +113,41 @@ fn long_log(fs: &MemFs) -> Wal {
     wal
 }
 
+#[test]
+fn the_newest_snapshot_is_found_without_the_segments_before_it() {
+    let segments = |fs: &MemFs| -> Vec<_> {
+        let names = names(fs).into_iter().filter(|name| name.ends_with(".wal"));
+        names.map(|name| dir().join(name)).collect()
+    };
+    let flip = |fs: &MemFs, path: &Path| {
+        let file = fs.open(path, OpenMode::Write).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, 700).unwrap();
+        file.write_at(&[byte[0] ^ 4], 700).unwrap();
+    };
+    let fs = disk();
+    let mut wal = long_log(&fs);
+    let newest = || Wal::newest_snapshots(&fs, dir());
+    // Segments after its own have none; what is before is not looked at.
+    assert_eq!(newest().unwrap(), [snapshot(60, 1)]);
+    flip(&fs, &segments(&fs)[0]);
+    assert_eq!(newest().unwrap(), [snapshot(60, 1)]);
+    assert!(Wal::valid_snapshots(&fs, dir()).is_err());
+    // One that no state covers does not count.
+    wal.save_snapshot(&snapshot(101, 1)).unwrap();
+    assert_eq!(newest().unwrap(), [snapshot(60, 1)]);
+    wal.save(Some(&state(1, 101)), &[entry(101, 1, 500)]).unwrap();
+    assert_eq!(newest().unwrap(), [snapshot(101, 1)]);
+    // Damage on the way to it is told.
+    let fs = disk();
+    drop(long_log(&fs));
+    let segments = segments(&fs);
+    flip(&fs, &segments[segments.len() - 2]);
+    let error = |found: Result<Vec<walpb::Snapshot>, Error>| found.unwrap_err().to_string();
+    let told = error(Wal::newest_snapshots(&fs, dir()));
+    assert_eq!(told, error(Wal::valid_snapshots(&fs, dir())));
+}
+
 /// Zeros are as many bytes again as the log itself: they are for small syncs alone.
 #[test]
 fn segments_are_filled_with_zeros_only_for_small_syncs() {
