@@ -139,13 +139,13 @@ impl Drop for Counted {
 }
 
 impl Cores {
-    /// Starts one thread per core of the machine, and half as many for long answers.
+    /// Starts one thread per core of the machine, and as many that give way for long answers.
     pub(crate) fn start() -> Result<Cores> {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let start = |number| Core::start(format!("client-{number}"), priority::be_prompt);
         let cores = (0..count).map(start).collect::<Result<_>>()?;
-        let start = |number| Core::start(format!("long-{number}"), || {});
-        let away = (0..(count / 2).max(1)).map(start).collect::<Result<_>>()?;
+        let start = |number| Core::start(format!("long-{number}"), priority::give_way);
+        let away = (0..count).map(start).collect::<Result<_>>()?;
         Ok(Cores { cores, away })
     }
 

@@ -53,10 +53,13 @@ impl Buf for Payload {
         match self {
             Payload::Whole(bytes) => bytes.chunks_vectored(slices),
             Payload::Parts { parts, .. } => {
+                let count = slices.len().min(parts.len());
                 for (slice, part) in slices.iter_mut().zip(parts) {
                     *slice = IoSlice::new(part);
                 }
-                slices.len().min(parts.len())
+                // What comes after them is asked for next, when these are copied.
+                parts.iter().skip(count).take(count).for_each(|part| fetch(part));
+                count
             }
         }
     }
@@ -128,7 +131,6 @@ impl Builder {
             return;
         }
         self.end_short();
-        fetch(&bytes);
         self.push(bytes);
     }
 
