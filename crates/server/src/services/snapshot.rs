@@ -7,6 +7,8 @@
 
 use std::{
     io,
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -16,10 +18,10 @@ use config::GoDuration;
 use ring::digest;
 use storage::{image::Image, schema};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
-use crate::{driver::storage_loop, handle::Handle, priority};
+use crate::{cores::Long, driver::storage_loop, handle::Handle, priority};
 
 /// Messages that are made and not yet taken by the connection.
 const QUEUED_MAX: usize = 8;
@@ -32,7 +34,9 @@ type Message = Result<SnapshotResponse, Status>;
 
 /// Begins a snapshot of everything applied by now, `with_v2` for the v2 keys too. It waits while too
 /// many are under way.
-pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> ReceiverStream<Message> {
+pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> Messages {
+    // From now on, so that the connection has moved when the first piece is there.
+    let long = Long::begin();
     let permit = handle.snapshots.clone().acquire_owned().await;
     let permit = permit.expect("the semaphore is never closed");
     let (sender, receiver) = mpsc::channel(QUEUED_MAX);
@@ -49,7 +53,25 @@ pub(crate) async fn stream(handle: &Handle, with_v2: bool) -> ReceiverStream<Mes
         // There is room for it: nothing was sent.
         let _ = sender.try_send(Err(Status::unavailable(error.to_string())));
     }
-    ReceiverStream::new(receiver)
+    Messages { received: ReceiverStream::new(receiver), _long: long }
+}
+
+/// The pieces of a snapshot: a long answer, as far as its connection is concerned.
+pub(crate) struct Messages {
+    received: ReceiverStream<Message>,
+    _long: Option<Long>,
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        Pin::new(&mut self.received).poll_next(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.received.size_hint()
+    }
 }
 
 /// Sends everything, or as much as the client takes.
