@@ -7,7 +7,18 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["wal", "storage"],
     &["mvcc", "watch", "lease", "membership", "auth", "v2store"],
     &["apply", "replica"],
-    &["config", "protojson", "tls", "transport", "client", "server", "ctl", "utl", "proxy"],
+    &[
+        "config",
+        "priority",
+        "protojson",
+        "tls",
+        "transport",
+        "client",
+        "server",
+        "ctl",
+        "utl",
+        "proxy",
+    ],
     &["oxetcd", "bench", "sim", "conformance", "cluster", "fuzzed", "xtask"],
 ];
 
@@ -17,6 +28,7 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     ("transport", "tls"),
     ("client", "tls"),
     ("server", "config"),
+    ("server", "priority"),
     ("server", "protojson"),
     ("server", "tls"),
     ("server", "transport"),

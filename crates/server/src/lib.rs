@@ -32,7 +32,6 @@ mod notify;
 mod peer_client;
 mod peer_http;
 mod peers;
-mod priority;
 mod profile;
 mod progress;
 mod proposal;
@@ -59,6 +58,7 @@ mod cluster_tests;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
+use ::priority;
 use anyhow::{Context, Result};
 use config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -109,7 +109,7 @@ impl Member {
         let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
             // These are what a write passes through.
             let is_prompt = matches!(name, "node" | "wal" | "apply");
-            let begin = if is_prompt { crate::priority::be_prompt } else { || {} };
+            let begin = if is_prompt { priority::be_prompt } else { || {} };
             let work = move || {
                 begin();
                 work();

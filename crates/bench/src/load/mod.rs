@@ -4,7 +4,6 @@
 pub(crate) mod fleet;
 pub(crate) mod pace;
 pub(crate) mod payload;
-pub(crate) mod prompt;
 pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod timer;

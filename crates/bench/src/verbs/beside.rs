@@ -3,7 +3,7 @@
 //!
 //! It has a thread and connections of its own, so that it costs the load nothing but the server's
 //! attention, as far as there are cores. Where these are taken, the measuring thread is prompt
-//! (`load/prompt`), quiet or not.
+//! (`priority::Prompt`), quiet or not.
 
 mod catch_up;
 
@@ -18,7 +18,6 @@ use crate::{
     },
     load::{
         payload::{KeySpace, Values},
-        prompt,
         unary::UnaryLoad,
     },
     runtime,
@@ -125,7 +124,7 @@ impl Disturbance {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let work = move || {
-            prompt::as_usual();
+            priority::as_usual();
             let begun = Instant::now();
             let count = runtime::block_on(self.run(&seen)).and_then(|done| done)?;
             Ok(Done { count, took: begun.elapsed() })

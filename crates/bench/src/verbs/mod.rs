@@ -22,7 +22,6 @@ use crate::{
     load::{
         fleet::Fleet,
         pace::{Limit, Pacer},
-        prompt::Prompt,
         record::ratio,
         run::{Load, Run, drive},
         unary::UnaryLoad,
@@ -98,7 +97,7 @@ async fn measure(name: &str, args: &LoadArgs, mut load: impl Load) -> Result<Rep
         None => None,
         Some(kind) => Some(beside::Disturbance::prepare(kind, args, &targets).await?),
     };
-    let _prompt = disturbance.as_ref().map(|_| Prompt::begin());
+    let _prompt = disturbance.as_ref().map(|_| priority::Prompt::begin());
     let quiet = match &disturbance {
         None => None,
         Some(_) => {

@@ -20,7 +20,6 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     limits::{PASSWORDS_KEPT_MAX, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_OF_USER_MAX},
-    priority,
     status::Failure,
     workers::Workers,
 };

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
-use crate::{cores::Long, driver::storage_loop, handle::Handle, priority};
+use crate::{cores::Long, driver::storage_loop, handle::Handle};
 
 /// Messages that are made and not yet taken by the connection.
 const QUEUED_MAX: usize = 8;

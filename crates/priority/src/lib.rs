@@ -1,36 +1,60 @@
-//! What threads ask of the scheduler: those that serve requests to have their turn soon, those that
-//! do slow work to give way to them.
+//! What threads ask of the scheduler: those that serve requests, or measure them, to have their turn
+//! soon, those that do slow work to give way to them.
 //!
 //! To give way is for work that takes long and holds no lock that a request waits for, or for moments
 //! alone: a thread that has lost its processor while it holds one would keep the request waiting all
 //! the longer.
 //!
-//! What the system does not know or does not allow is left as it is.
+//! A thread begins with what the thread that starts it has asked for. What the system does not know
+//! or does not allow is left as it is.
 
 use std::mem::size_of;
 
-/// How much such a thread gives way to all others: to an eighth of a share and less.
-pub(crate) const NICENESS: libc::c_int = 10;
-/// How long a thread that serves requests runs before others have their turn. A shorter time means
-/// an earlier one: since Linux 6.12 a thread that wakes goes before one that asks for longer.
+/// How much a thread that gives way does so to all others: to an eighth of a share and less.
+pub const NICENESS: libc::c_int = 10;
+/// How long a prompt thread runs before others have their turn. A shorter time means an earlier one:
+/// since Linux 6.12 a thread that wakes goes before one that asks for longer.
 const PROMPT_NANOS: u64 = 200_000;
 
-/// Has this thread give way. It never goes before a process that gives way itself.
-pub(crate) fn give_way() {
+/// Has this thread give way, and run as long as any other. It never goes before a process that gives
+/// way itself.
+pub fn give_way() {
     // SAFETY: it reads and changes the priority of this thread, whose number 0 stands for, alone.
     // Where that is not allowed it goes on as it is.
     let _same_as_before = unsafe {
         let own = libc::getpriority(libc::PRIO_PROCESS, 0);
         libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS.max(own))
     };
-    // It may have been started by a thread that is prompt.
+    as_usual();
+}
+
+/// Has this thread run soon after it wakes, for a short time. It gets no more of the processors than
+/// before.
+pub fn be_prompt() {
+    set_slice(PROMPT_NANOS);
+}
+
+/// Has this thread run as long as any other.
+pub fn as_usual() {
     set_slice(0);
 }
 
-/// Has this thread run soon after it wakes, for a short time: for what a request passes through. It
-/// gets no more of the processors than before.
-pub(crate) fn be_prompt() {
-    set_slice(PROMPT_NANOS);
+/// While it lives, its thread is prompt.
+#[derive(Debug)]
+pub struct Prompt(());
+
+impl Prompt {
+    /// Begins.
+    pub fn begin() -> Self {
+        be_prompt();
+        Self(())
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        as_usual();
+    }
 }
 
 /// Sets how long this thread runs at a time; 0 for as long as usual.
@@ -66,16 +90,30 @@ fn attributes() -> Option<libc::sched_attr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     fn own() -> libc::c_int {
         // SAFETY: it reads the priority of this thread.
         unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
     }
 
+    fn slice() -> Option<u64> {
+        attributes().map(|own| own.sched_runtime)
+    }
+
+    /// What a thread that is started here has after `work`.
+    fn there(work: fn()) -> Option<u64> {
+        let thread = thread::spawn(move || {
+            work();
+            slice()
+        });
+        thread.join().unwrap()
+    }
+
     #[test]
     fn only_the_thread_that_asks_gives_way() {
         let before = own();
-        let there = std::thread::spawn(|| {
+        let there = thread::spawn(|| {
             give_way();
             own()
         });
@@ -85,22 +123,27 @@ mod tests {
 
     #[test]
     fn a_prompt_thread_has_the_priority_that_it_had() {
-        let here = attributes().map(|own| own.sched_runtime);
-        let there = std::thread::spawn(|| {
+        let here = slice();
+        let thread = thread::spawn(|| {
             let before = own();
             be_prompt();
-            let slice = attributes().map(|own| own.sched_runtime);
-            let giving = std::thread::spawn(|| {
-                give_way();
-                attributes().map(|own| own.sched_runtime)
-            });
-            (before == own(), slice, giving.join().unwrap())
+            (before == own(), slice(), there(give_way))
         });
-        let (same, slice, giving) = there.join().unwrap();
+        let (same, prompt, giving) = thread.join().unwrap();
         assert!(same);
         // Systems that know no such time tell 0, or always the same.
-        assert!(slice == Some(PROMPT_NANOS) || slice == here);
+        assert!(prompt == Some(PROMPT_NANOS) || prompt == here);
         assert_eq!(giving, here);
-        assert_eq!(attributes().map(|own| own.sched_runtime), here);
+        assert_eq!(slice(), here);
+    }
+
+    #[test]
+    fn a_thread_is_prompt_for_a_while() {
+        let before = slice();
+        let prompt = Prompt::begin();
+        assert!(slice() == Some(PROMPT_NANOS) || slice() == before);
+        assert_eq!(there(as_usual), before);
+        drop(prompt);
+        assert_eq!(slice(), before);
     }
 }
