@@ -2,12 +2,14 @@
 //!
 //! What a connection's task wakes is on the same thread; nothing is stolen, and a batch of answers is
 //! written by one thread in one go. What is long is taken elsewhere by the services themselves, and
-//! connections with a long answer are for so long on threads for such ones (`roaming`).
+//! connections with a long answer are for so long on threads for such ones (`roaming`). A thread with
+//! a single answer may send it itself (`visits`).
 //!
 //! What other threads have for tasks here they put into the thread's mailbox, a batch at a time: the
 //! thread is woken once for all of it, and wakes its tasks itself.
 
 mod roaming;
+mod visits;
 
 use std::{
     cell::RefCell,
@@ -22,14 +24,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, mpsc},
-};
+use tokio::sync::{Notify, mpsc};
 
 use crate::priority;
 pub(crate) use roaming::Long;
-use roaming::Roaming;
+use roaming::{Place, Roaming};
+pub(crate) use visits::{attend, is_visit, note};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Makes a task; called on the thread that runs it.
@@ -48,7 +48,7 @@ pub(crate) struct Cores {
 
 struct Core {
     jobs: Option<mpsc::UnboundedSender<Job>>,
-    runtime: Handle,
+    place: Place,
     /// Tasks that it has.
     load: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -159,8 +159,8 @@ impl Cores {
         let (number, core) = least.expect("a machine has a core");
         core.load.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(core.load.clone());
-        let home = core.runtime.clone();
-        let away = self.away[number % self.away.len()].runtime.clone();
+        let home = core.place.clone();
+        let away = self.away[number % self.away.len()].place.clone();
         let job: Job = Box::new(move || {
             let work = make();
             let work = async move {
@@ -183,11 +183,11 @@ impl Core {
             .global_queue_interval(TURNS)
             .build()
             .context("start a runtime for clients")?;
-        let handle = runtime.handle().clone();
+        let mailbox = Arc::new(Mailbox::default());
+        let place = Place { runtime: runtime.handle().clone(), mailbox: mailbox.clone() };
         let (jobs, mut taken) = mpsc::unbounded_channel::<Job>();
         let work = move || {
             begin();
-            let mailbox = Arc::new(Mailbox::default());
             HOME.set(Some(mailbox.clone()));
             runtime.block_on(async {
                 tokio::spawn(async move { mailbox.open().await });
@@ -200,7 +200,7 @@ impl Core {
         };
         let thread = std::thread::Builder::new().name(name).spawn(work);
         let thread = Some(thread.context("start a thread for clients")?);
-        Ok(Core { jobs: Some(jobs), runtime: handle, load: Arc::default(), thread })
+        Ok(Core { jobs: Some(jobs), place, load: Arc::default(), thread })
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::Task;
+use super::{Mailbox, Task, visits::Seat};
 
 thread_local! {
     /// The long answers of the connection that this thread is polling.
@@ -46,48 +46,76 @@ impl Drop for Long {
     }
 }
 
-/// A connection that moves.
+/// Does `work`, which polls the connection whose long answers are these.
+pub(super) fn counting<T>(answers: &Arc<AtomicUsize>, work: impl FnOnce() -> T) -> T {
+    let before = POLLED.replace(Some(answers.clone()));
+    let done = work();
+    POLLED.set(before);
+    done
+}
+
+/// One of the threads that a connection moves between.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) runtime: Handle,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+/// The task of a connection that moves.
 pub(super) struct Roaming {
-    work: Task,
+    seat: Arc<Seat>,
     /// Long answers that it has under way.
     answers: Arc<AtomicUsize>,
     /// The thread that it belongs to, and that for long answers.
-    home: Handle,
-    away: Handle,
+    home: Place,
+    away: Place,
     is_away: bool,
 }
 
 impl Roaming {
     /// A connection that is polled at home first.
-    pub(super) fn new(work: Task, home: Handle, away: Handle) -> Roaming {
-        Roaming { work, answers: Arc::default(), home, away, is_away: false }
+    pub(super) fn new(work: Task, home: Place, away: Place) -> Roaming {
+        Self::at(work, Arc::default(), home, away, false)
+    }
+
+    fn at(
+        work: Task,
+        answers: Arc<AtomicUsize>,
+        home: Place,
+        away: Place,
+        is_away: bool,
+    ) -> Roaming {
+        let place = if is_away { away.clone() } else { home.clone() };
+        let seat = Seat::new(work, answers.clone(), place, !is_away);
+        Roaming { seat, answers, home, away, is_away }
     }
 }
 
 impl Future for Roaming {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let before = POLLED.replace(Some(self.answers.clone()));
-        let polled = self.work.as_mut().poll(cx);
-        POLLED.set(before);
-        if polled.is_ready() {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.seat.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let has_long = self.answers.load(Ordering::Relaxed) > 0;
+        let has_long = self.seat.has_long();
         if has_long == self.is_away {
             return Poll::Pending;
         }
-        let next = Roaming {
-            work: std::mem::replace(&mut self.work, Box::pin(async {})),
-            answers: self.answers.clone(),
-            home: self.home.clone(),
-            away: self.away.clone(),
-            is_away: has_long,
-        };
+        // It may have ended meanwhile, in a visit.
+        let Some(work) = self.seat.take() else { return Poll::Ready(()) };
+        let (home, away) = (self.home.clone(), self.away.clone());
+        let next = Roaming::at(work, self.answers.clone(), home, away, has_long);
         let there = if has_long { &self.away } else { &self.home };
         // After its end a runtime drops what it is given.
-        drop(there.spawn(next));
+        drop(there.runtime.spawn(next));
         Poll::Ready(())
+    }
+}
+
+impl Drop for Roaming {
+    fn drop(&mut self) {
+        // What would wake the connection holds its seat.
+        drop(self.seat.take());
     }
 }

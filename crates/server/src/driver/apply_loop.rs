@@ -20,7 +20,7 @@ use storage::Op;
 use super::{NodeEvent, WatchCommand, fatal, storage_loop::StorageEvent};
 use crate::{
     clock, describe,
-    handle::Handle,
+    handle::{Handle, Outcome},
     inbox::Inbox,
     metrics::{Metrics, request_name},
     slow,
@@ -69,6 +69,22 @@ pub(crate) fn size_of_entries(entries: &[Entry]) -> usize {
     entries.iter().map(|entry| entry.data.len() + ENTRY_BYTES).sum()
 }
 
+/// An answer this long takes no time to send.
+const SHORT_BYTES: usize = 4096;
+
+/// Whether an answer to a client takes no time to make of this and to send.
+fn is_short(outcome: &Outcome) -> bool {
+    let bytes = match outcome {
+        Ok(Response::Put(answer)) => answer.encoded_len(),
+        Ok(Response::DeleteRange(answer)) => answer.encoded_len(),
+        Ok(Response::Txn(answer)) => answer.encoded_len(),
+        Ok(Response::LeaseGrant(answer)) => answer.encoded_len(),
+        Ok(Response::LeaseRevoke(answer)) => answer.encoded_len(),
+        _ => return false,
+    };
+    bytes <= SHORT_BYTES
+}
+
 /// How long clients may read the answer of the request that removed this member.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -113,13 +129,17 @@ impl ApplyLoop {
             }
             answers.push((applied.request_id, applied.result.map_err(Into::into)));
         }
+        let is_alone = answers.len() == 1;
         handle.progress.set_applied(self.at.0);
         handle.node.push_quietly(NodeEvent::Applied { index: self.at.0 });
         if !changes.is_empty() {
             let bytes_max = handle.limits.watch_backlog_bytes_max;
             handle.watch_backlog.hand_over(&handle.watch, changes, bytes_max);
         }
-        handle.waiters.answer(answers);
+        match answers.pop_if(|(_, outcome)| is_alone && is_short(outcome)) {
+            Some((id, outcome)) => handle.waiters.answer_shortly(id, outcome),
+            None => handle.waiters.answer(answers),
+        }
         let due = self.at.0.0 - self.cut.0 > handle.limits.snapshot_count;
         if std::mem::take(&mut self.cut_now) || due {
             self.cut(handle);

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::inbox::Inbox;
+use crate::{cores, inbox::Inbox};
 
 /// See the module.
 pub(crate) struct Duty<W, E> {
@@ -50,9 +50,14 @@ impl<W, E> Duty<W, E> {
         loop {
             self.inbox.drain(None, &mut batch);
             let given = batch.len() as u64;
-            let flow = each(&mut self.work.lock(), &mut batch);
+            let mut work = || {
+                let flow = each(&mut self.work.lock(), &mut batch);
+                self.done.fetch_add(given, Ordering::Release);
+                flow
+            };
+            // With more to do, others send what comes of it.
+            let flow = if given == 1 { cores::attend(work) } else { work() };
             batch.clear();
-            self.done.fetch_add(given, Ordering::Release);
             if flow.is_break() {
                 return;
             }

@@ -21,7 +21,7 @@ use super::{
     disk_watch::{DiskWatch, Verdict},
     wal_loop::{self, Logger, Save, WalEvent},
 };
-use crate::{consensus::Inspection, handle::Handle, inbox::Gather, peers};
+use crate::{consensus::Inspection, cores, handle::Handle, inbox::Gather, peers};
 
 /// The node thread's state.
 pub(crate) struct NodeLoop {
@@ -313,7 +313,8 @@ impl NodeLoop {
                 if let Some(last) = entries.last() {
                     handle.progress.set_committed(RaftIndex(last.index));
                     // With others, heartbeats wait for nothing.
-                    if self.is_alone() && applier::apply_here(&self.applier, handle, &entries) {
+                    let apply_here = || applier::apply_here(&self.applier, handle, &entries);
+                    if self.is_alone() && cores::attend(apply_here) {
                         return;
                     }
                     handle.progress.add_unapplied(size_of_entries(&entries));

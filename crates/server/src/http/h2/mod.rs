@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{HttpSettings, Router, body::Incoming, payload::Payload};
+use crate::cores;
 pub(crate) use exchange::Received;
 use keep_alive::KeepAlive;
 use ping_limit::PingLimit;
@@ -125,6 +126,7 @@ where
         known,
         calls: Vec::new(),
         work: Work::new(),
+        has_new: false,
         keep_alive,
         stopping: Some(Box::pin(async move { handle.progress.wait_stopping().await })),
     };
@@ -152,6 +154,8 @@ struct Connection<S> {
     /// Unary calls whose message has not come as a whole.
     calls: Vec<Call>,
     work: Work,
+    /// A visit has taken requests, which nobody has begun.
+    has_new: bool,
     keep_alive: Option<KeepAlive>,
     /// `None` once the client has been told that the member stops.
     stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -168,15 +172,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Future for Connection<S
             this.stopping = None;
             this.library.graceful_shutdown();
         }
-        let ended = this.poll_requests(cx);
+        let is_visit = cores::is_visit();
+        if is_visit && !this.has_new {
+            this.poll_work(cx);
+        }
+        let ended = this.poll_requests(is_visit, cx);
         if let Some(keep_alive) = &mut this.keep_alive {
             let heard = this.outgoing.lock().take_heard();
             if keep_alive.poll(heard, cx).is_err() {
                 return Poll::Ready(Err(Broken::Silent));
             }
         }
-        // What these answer wakes the task again; only then the library has its frames.
-        while let Poll::Ready(Some(())) = Pin::new(&mut this.work).poll_next(cx) {}
+        if !is_visit {
+            // What these answer wakes the task again; only then the library has its frames.
+            this.poll_work(cx);
+        }
         let has_calls = !(this.calls.is_empty() && this.work.is_empty());
         let mut outgoing = this.outgoing.lock();
         if outgoing.pings_too_much(has_calls) {
@@ -192,21 +202,42 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Future for Connection<S
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
     /// Takes the requests that have come. Ready when the connection is over.
-    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    /// In a visit they are left for the connection's own thread.
+    fn poll_requests(
+        &mut self,
+        is_visit: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), h2::Error>> {
+        self.has_new &= is_visit;
+        let mut read_all = false;
         for _ in 0..TURN {
             match self.library.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin(request, respond);
+                    self.has_new |= is_visit;
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
-                    self.take_messages(true, cx);
-                    return Poll::Pending;
+                    read_all = true;
+                    break;
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        self.take_messages(false, cx);
+        // A call that has been waiting for its message may have been sent that, too.
+        self.has_new |= is_visit && !self.calls.is_empty();
+        if self.has_new || !read_all {
+            cx.waker().wake_by_ref();
+        }
+        if !is_visit {
+            self.take_messages(read_all, cx);
+        }
         Poll::Pending
+    }
+
+    /// Asks what is under way for its answers.
+    fn poll_work(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.work).poll_next(cx) {}
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Payload>) {
