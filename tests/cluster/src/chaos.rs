@@ -4,8 +4,12 @@
 //! one of the network at a time, changes of membership between. A member's data is wiped only after
 //! a quorum answered that the member is removed; anything else would be the operator's fault, not
 //! the cluster's.
+//!
+//! A member on its own gets the faults that need no other; a second one joins and goes again, and while
+//! there are two they get all faults.
 
 pub mod fault;
+mod few;
 mod membership;
 mod nemesis;
 pub mod plant;

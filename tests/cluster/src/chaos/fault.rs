@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rand::{rngs::SmallRng, seq::IndexedRandom};
+
 /// What is done to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -67,6 +69,14 @@ pub enum Fault {
     Rotate,
     /// A member is removed, wiped and comes back as a new one.
     Replace,
+    /// A learner joins a member that was on its own.
+    Grow,
+    /// That learner becomes a voter.
+    Promote,
+    /// One of two members is removed and wiped.
+    Shrink,
+    /// The store of one member is made compact, whatever else happens meanwhile.
+    Defragment,
 }
 
 /// Faults of processes.
@@ -121,6 +131,60 @@ pub const NETWORK: &[Fault] = &[
 pub const OPERATOR: &[Fault] =
     &[Fault::MoveLeader, Fault::MoveLeader, Fault::Rotate, Fault::Replace];
 
+/// One of `faults` that makes sense with so many members. With two or more this is one draw, whatever
+/// their number.
+pub fn draw(faults: &[Fault], members: usize, rng: &mut SmallRng) -> Fault {
+    loop {
+        let fault = *faults.choose(rng).expect("there are some");
+        if members > 1 || fault.suits_one() {
+            return fault;
+        }
+    }
+}
+
+impl Fault {
+    /// Whether it makes sense with a single member, and differs there from the other faults.
+    pub fn suits_one(self) -> bool {
+        match self {
+            Fault::Kill
+            | Fault::Terminate
+            | Fault::Pause
+            | Fault::Freeze
+            | Fault::PowerLoss
+            | Fault::FullDisk
+            | Fault::SlowSync
+            | Fault::FailSync
+            | Fault::Unplug
+            | Fault::Slow
+            | Fault::Lossy
+            | Fault::Grow
+            | Fault::Defragment => true,
+            Fault::KillLeader
+            | Fault::KillMajority
+            | Fault::KillAll
+            | Fault::PauseLeader
+            | Fault::PauseMajority
+            | Fault::FreezeLeader
+            | Fault::PowerLossLeader
+            | Fault::PowerLossMajority
+            | Fault::PowerLossAll
+            | Fault::SlowSyncLeader
+            | Fault::Isolate
+            | Fault::IsolateLeader
+            | Fault::Halves
+            | Fault::Mute
+            | Fault::Deaf
+            | Fault::DeafLeader
+            | Fault::Ring
+            | Fault::MoveLeader
+            | Fault::Rotate
+            | Fault::Replace
+            | Fault::Promote
+            | Fault::Shrink => false,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
@@ -155,7 +219,59 @@ impl fmt::Display for Fault {
             Fault::MoveLeader => "move the leadership",
             Fault::Rotate => "learner in, member out",
             Fault::Replace => "wipe and replace",
+            Fault::Grow => "learner joins one member",
+            Fault::Promote => "learner becomes a voter",
+            Fault::Shrink => "one of two removed",
+            Fault::Defragment => "defragment",
         };
         f.pad(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const LISTS: &[&[Fault]] = &[PROCESS, DISK, VOLATILE, NETWORK];
+
+    #[test]
+    fn several_members_get_what_a_seed_has_always_given_them() {
+        for &faults in LISTS.iter().chain(&[OPERATOR]) {
+            for members in [2, 3, 5] {
+                let (mut drawn, mut chosen) =
+                    (SmallRng::seed_from_u64(44), SmallRng::seed_from_u64(44));
+                for _ in 0..100 {
+                    assert_eq!(
+                        draw(faults, members, &mut drawn),
+                        *faults.choose(&mut chosen).unwrap()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_member_gets_each_fault_that_needs_no_other_and_none_else() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut drawn = std::collections::BTreeSet::new();
+        for &faults in LISTS {
+            drawn.extend((0..500).map(|_| draw(faults, 1, &mut rng)));
+        }
+        let expected = [
+            Fault::Kill,
+            Fault::Terminate,
+            Fault::Pause,
+            Fault::Freeze,
+            Fault::PowerLoss,
+            Fault::FullDisk,
+            Fault::SlowSync,
+            Fault::FailSync,
+            Fault::Unplug,
+            Fault::Slow,
+            Fault::Lossy,
+        ];
+        assert_eq!(drawn, expected.into());
     }
 }

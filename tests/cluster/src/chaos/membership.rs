@@ -37,7 +37,8 @@ impl Nemesis<'_> {
     pub(super) async fn replace(&mut self, cluster: &mut Cluster) -> Result<()> {
         let all = cluster.configured();
         let slot = *all.choose(&mut self.rng).expect("a cluster has members");
-        if self.rng.random() {
+        // Those that stay must be a quorum without it.
+        if self.rng.random() && all.len() > 2 {
             cluster.member(slot).kill();
         }
         self.leave(cluster, slot).await?;
@@ -54,6 +55,14 @@ impl Nemesis<'_> {
         if !self.insist(cluster, Change::Remove(slot)).await? {
             bail!("member {slot} could not be removed");
         }
+        self.end_removed(cluster, slot).await;
+        cluster.member(slot).replace()?;
+        self.say(&format!("member {slot} is gone"));
+        Ok(())
+    }
+
+    /// Waits for the end of a member whose removal was answered.
+    pub(super) async fn end_removed(&mut self, cluster: &mut Cluster, slot: usize) {
         let member = cluster.member(slot);
         if member.is_running() {
             match member.wait_end(REMOVED_LIMIT).await {
@@ -63,13 +72,10 @@ impl Nemesis<'_> {
             }
         }
         member.kill();
-        member.replace()?;
-        self.say(&format!("member {slot} is gone"));
-        Ok(())
     }
 
     /// Tries a change until it is made. False when it was not and could not have been.
-    async fn insist(&mut self, cluster: &mut Cluster, change: Change) -> Result<bool> {
+    pub(super) async fn insist(&mut self, cluster: &mut Cluster, change: Change) -> Result<bool> {
         let mut last = None;
         for attempt in 0..TRIES {
             if attempt == TRIES_UNDER_FAULTS {
@@ -94,11 +100,13 @@ impl Nemesis<'_> {
         bail!("{change:?} could not be made in {TRIES} tries: {}", last.unwrap_or_default())
     }
 
-    /// Starts every member that does not run, but for one that is to go.
+    /// Starts every member that does not run, but for one that is to go and that no quorum needs.
     fn start_all_but(&mut self, cluster: &mut Cluster, change: Change) -> Result<()> {
-        for slot in cluster.configured() {
+        let all = cluster.configured();
+        for &slot in &all {
+            let spared = change == Change::Remove(slot) && all.len() > 2;
             let member = cluster.member(slot);
-            if !member.is_running() && !member.is_paused() && change != Change::Remove(slot) {
+            if !member.is_running() && !member.is_paused() && !spared {
                 member.start()?;
             }
         }
@@ -108,7 +116,7 @@ impl Nemesis<'_> {
 
 /// A change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     AddLearner(usize),
     Add(usize),
     Promote(usize),

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use api::etcdserverpb as pb;
 use rand::{
     Rng, SeedableRng,
     rngs::SmallRng,
     seq::{IndexedRandom, SliceRandom},
 };
+use tokio::task::JoinSet;
 
 use super::{
     Plan,
@@ -22,6 +24,8 @@ use crate::{
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(100);
+/// Makes another seed of the plan's.
+const UPKEEP: u64 = 0x4755_6b65_6570;
 
 /// Makes and ends faults.
 pub(super) struct Nemesis<'a> {
@@ -32,6 +36,14 @@ pub(super) struct Nemesis<'a> {
     process: Schedule,
     network: Schedule,
     operator: Instant,
+    upkeep: Upkeep,
+}
+
+/// What an operator does to a store now and then, beside all faults: these are drawn on their own.
+struct Upkeep {
+    rng: SmallRng,
+    due: Instant,
+    under_way: JoinSet<()>,
 }
 
 /// When the next fault of a class is due, or when the present one ends.
@@ -56,7 +68,11 @@ impl<'a> Nemesis<'a> {
         let mut rng = SmallRng::seed_from_u64(plan.seed);
         let (process, network) = (Schedule::new(&mut rng), Schedule::new(&mut rng));
         let operator = soon(&mut rng);
-        Nemesis { plan, rng, clock, summary: Summary::default(), process, network, operator }
+        let mut upkeep = SmallRng::seed_from_u64(plan.seed ^ UPKEEP);
+        let due = soon(&mut upkeep);
+        let upkeep = Upkeep { rng: upkeep, due, under_way: JoinSet::new() };
+        let summary = Summary::default();
+        Nemesis { plan, rng, clock, summary, process, network, operator, upkeep }
     }
 
     pub(super) fn into_summary(self) -> Summary {
@@ -79,6 +95,9 @@ impl<'a> Nemesis<'a> {
                 self.operator(cluster).await?;
                 self.operator = soon(&mut self.rng) + Duration::from_secs(3);
             }
+            if now >= self.upkeep.due {
+                self.upkeep(cluster);
+            }
             self.collect_crashes(cluster);
             if told.elapsed() > Duration::from_secs(60) {
                 told = Instant::now();
@@ -98,11 +117,30 @@ impl<'a> Nemesis<'a> {
         self.end_process(cluster)?;
         self.collect_crashes(cluster);
         self.end_process(cluster)?;
+        if self.plan.members == 1 {
+            self.promote_last(cluster).await?;
+            self.end_process(cluster)?;
+        }
+        self.upkeep.under_way.shutdown().await;
         Ok(())
     }
 
+    /// Has one member make its store compact, and waits for nothing: faults may come in between.
+    fn upkeep(&mut self, cluster: &Cluster) {
+        let Upkeep { rng, due, under_way } = &mut self.upkeep;
+        *due = soon(rng) + Duration::from_secs(4);
+        while under_way.try_join_next().is_some() {}
+        let Some(&slot) = cluster.running().choose(rng) else { return };
+        let mut maintenance = cluster.connection(slot).maintenance;
+        under_way.spawn(async move {
+            // One that a fault keeps from it makes an error of it.
+            let _ = maintenance.defragment(pb::DefragmentRequest {}).await;
+        });
+        self.count(Fault::Defragment, &format!("[{slot}]"));
+    }
+
     /// Notes members that ended by themselves, and starts them again.
-    fn collect_crashes(&mut self, cluster: &mut Cluster) {
+    pub(super) fn collect_crashes(&mut self, cluster: &mut Cluster) {
         let crashes = cluster.crashes();
         self.summary.ended_for_disk = cluster.ended_for_disk();
         for crash in &crashes {
@@ -126,7 +164,7 @@ impl<'a> Nemesis<'a> {
         }
     }
 
-    fn count(&mut self, fault: Fault, about: &str) {
+    pub(super) fn count(&mut self, fault: Fault, about: &str) {
         self.say(&format!("{fault} {about}"));
         *self.summary.faults.entry(fault).or_default() += 1;
     }
@@ -145,7 +183,7 @@ impl<'a> Nemesis<'a> {
         } else {
             fault::PROCESS
         };
-        let fault = *faults.choose(&mut self.rng).expect("there are some");
+        let fault = fault::draw(faults, cluster.configured().len(), &mut self.rng);
         let victims = self.victims(cluster, fault).await;
         self.count(fault, &format!("{victims:?}"));
         for slot in victims {
@@ -227,11 +265,11 @@ impl<'a> Nemesis<'a> {
             self.network.due = soon(&mut self.rng);
             return Ok(());
         }
-        let fault = *fault::NETWORK.choose(&mut self.rng).expect("there are some");
-        let leader = cluster.leader().await;
         let mut all = cluster.configured();
+        let fault = fault::draw(fault::NETWORK, all.len(), &mut self.rng);
+        let leader = cluster.leader().await;
         all.shuffle(&mut self.rng);
-        let (first, second) = (all[0], all[1]);
+        let first = all[0];
         let leader = leader.unwrap_or(first);
         let wire = cluster.network().wire()?;
         let cut = Rule { cut: true, ..Rule::default() };
@@ -262,6 +300,7 @@ impl<'a> Nemesis<'a> {
             }
             Fault::Ring => {
                 // Of three members one pair is cut; of five each reaches two neighbours.
+                let second = all[1];
                 for (i, &a) in all.iter().enumerate() {
                     for (j, &b) in all.iter().enumerate() {
                         let gap = (i + all.len() - j) % all.len();
@@ -309,31 +348,43 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn operator(&mut self, cluster: &mut Cluster) -> Result<()> {
-        let fault = *fault::OPERATOR.choose(&mut self.rng).expect("there are some");
+        if self.plan.members == 1 {
+            return self.operate_few(cluster).await;
+        }
+        let fault = fault::draw(fault::OPERATOR, self.plan.members, &mut self.rng);
         self.count(fault, "");
         if fault == Fault::MoveLeader {
-            let mut all = cluster.running();
-            all.shuffle(&mut self.rng);
-            let Some(&to) = all.first() else { return Ok(()) };
-            let moved = tokio::time::timeout(Duration::from_secs(10), cluster.move_leader(to));
-            // With a broken network this may well fail.
-            if !matches!(moved.await, Ok(Ok(()))) {
-                self.summary.failed_changes += 1;
-            }
-            return Ok(());
+            return self.move_leader(cluster).await;
         }
-        // Membership changes need all processes; half of them meet a broken network.
-        self.end_process(cluster)?;
-        self.process.due = soon(&mut self.rng);
-        if self.rng.random() {
-            self.end_network(cluster)?;
-            self.network.due = soon(&mut self.rng);
-        }
+        self.prepare_change(cluster)?;
         let changed = match fault {
             Fault::Rotate => self.rotate(cluster).await,
             _ => self.replace(cluster).await,
         };
         self.end_process(cluster)?;
         changed
+    }
+
+    pub(super) async fn move_leader(&mut self, cluster: &mut Cluster) -> Result<()> {
+        let mut all = cluster.running();
+        all.shuffle(&mut self.rng);
+        let Some(&to) = all.first() else { return Ok(()) };
+        let moved = tokio::time::timeout(Duration::from_secs(10), cluster.move_leader(to));
+        // With a broken network this may well fail.
+        if !matches!(moved.await, Ok(Ok(()))) {
+            self.summary.failed_changes += 1;
+        }
+        Ok(())
+    }
+
+    /// Membership changes need all processes; half of them meet a broken network.
+    pub(super) fn prepare_change(&mut self, cluster: &mut Cluster) -> Result<()> {
+        self.end_process(cluster)?;
+        self.process.due = soon(&mut self.rng);
+        if self.rng.random() {
+            self.end_network(cluster)?;
+            self.network.due = soon(&mut self.rng);
+        }
+        Ok(())
     }
 }
