@@ -21,7 +21,7 @@ struct Arguments {
     /// How long faults are made, in minutes.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// Voters. With 1, a second comes and goes.
+    /// Voters. With 1 or 2, a second comes and goes.
     #[arg(long, default_value_t = 3)]
     members: usize,
     /// Decides faults and requests.

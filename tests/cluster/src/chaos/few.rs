@@ -1,5 +1,7 @@
-//! Changes of membership of a member on its own: a learner joins, becomes a voter, one of the two
-//! goes, and so on. Between these steps faults strike as ever.
+//! Changes of membership of one or two members: a learner joins a member on its own, becomes a voter,
+//! one of the two goes, and so on. Between these steps faults strike as ever.
+//!
+//! A second voter that has never run could not be added: the first would answer nothing until it does.
 //!
 //! Of two voters both are a quorum. So one is removed only while both run and the network is whole,
 //! and is wiped only after the other has written something durable on its own: had its power gone

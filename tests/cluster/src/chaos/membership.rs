@@ -37,8 +37,7 @@ impl Nemesis<'_> {
     pub(super) async fn replace(&mut self, cluster: &mut Cluster) -> Result<()> {
         let all = cluster.configured();
         let slot = *all.choose(&mut self.rng).expect("a cluster has members");
-        // Those that stay must be a quorum without it.
-        if self.rng.random() && all.len() > 2 {
+        if self.rng.random() {
             cluster.member(slot).kill();
         }
         self.leave(cluster, slot).await?;

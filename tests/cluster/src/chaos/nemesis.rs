@@ -63,6 +63,12 @@ fn soon(rng: &mut SmallRng) -> Instant {
     Instant::now() + Duration::from_millis(rng.random_range(500..6000))
 }
 
+/// How many milliseconds a fault may last. A member on its own serves nobody meanwhile: more is to be
+/// learnt from more faults.
+fn longest(cluster: &Cluster, of_several: u64) -> u64 {
+    if cluster.configured().len() == 1 { of_several.min(2500) } else { of_several }
+}
+
 impl<'a> Nemesis<'a> {
     pub(super) fn new(plan: &'a Plan, clock: Clock) -> Nemesis<'a> {
         let mut rng = SmallRng::seed_from_u64(plan.seed);
@@ -117,7 +123,7 @@ impl<'a> Nemesis<'a> {
         self.end_process(cluster)?;
         self.collect_crashes(cluster);
         self.end_process(cluster)?;
-        if self.plan.members == 1 {
+        if self.plan.members < 3 {
             self.promote_last(cluster).await?;
             self.end_process(cluster)?;
         }
@@ -213,7 +219,7 @@ impl<'a> Nemesis<'a> {
             }
         }
         self.process.active = true;
-        let hold = Duration::from_millis(self.rng.random_range(100..8000));
+        let hold = Duration::from_millis(self.rng.random_range(100..longest(cluster, 8000)));
         self.process.due = Instant::now() + hold;
         Ok(())
     }
@@ -333,7 +339,7 @@ impl<'a> Nemesis<'a> {
         };
         self.count(fault, &about);
         self.network.active = true;
-        let hold = Duration::from_millis(self.rng.random_range(500..10_000));
+        let hold = Duration::from_millis(self.rng.random_range(500..longest(cluster, 10_000)));
         self.network.due = Instant::now() + hold;
         Ok(())
     }
@@ -348,7 +354,7 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn operator(&mut self, cluster: &mut Cluster) -> Result<()> {
-        if self.plan.members == 1 {
+        if self.plan.members < 3 {
             return self.operate_few(cluster).await;
         }
         let fault = fault::draw(fault::OPERATOR, self.plan.members, &mut self.rng);
