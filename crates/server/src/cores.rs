@@ -26,7 +26,6 @@ use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::priority;
 pub(crate) use roaming::Long;
 use roaming::{Place, Roaming};
 pub(crate) use visits::{attend, is_visit, note};

@@ -58,7 +58,6 @@ mod cluster_tests;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use ::priority;
 use anyhow::{Context, Result};
 use config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
