@@ -3,12 +3,18 @@
 //! Most of what a request takes is let go of by another thread than the one that took it; this one is
 //! made for that, and saves an eighth of the server's time.
 //!
-//! Invariant: what is asked for with a usual alignment does not go the way of aligned memory, which
+//! Invariants: every block is counted by the bytes that were asked for ([`in_use`]), when it is taken
+//! and when it is let go of, one that could not be had too, which ends the process.
+//! What is asked for with a usual alignment does not go the way of aligned memory, which
 //! takes more than asked and misses the free lists of all sizes that are no powers of two.
+
+mod in_use;
 
 use std::alloc::{GlobalAlloc, Layout};
 
 use libmimalloc_sys as mi;
+
+pub(crate) use in_use::bytes as in_use;
 
 /// Every block at least this long is aligned to this.
 const ALIGN_MAX: usize = 16;
@@ -38,6 +44,7 @@ fn is_usual(size: usize, align: usize) -> bool {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
+        in_use::count(size as isize);
         // SAFETY: any size and any power of two may be asked for; null says that there is no memory.
         unsafe {
             match is_usual(size, align) {
@@ -49,6 +56,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
+        in_use::count(size as isize);
         // SAFETY: as above.
         unsafe {
             match is_usual(size, align) {
@@ -58,13 +66,15 @@ unsafe impl GlobalAlloc for Allocator {
         }
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        in_use::count(-(layout.size() as isize));
         // SAFETY: the caller's block is from here and is not used any more.
         unsafe { mi::mi_free(block.cast()) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let align = layout.align();
+        in_use::count(size as isize - layout.size() as isize);
         // SAFETY: the caller's block is from here.
         unsafe {
             match is_usual(size, align) {

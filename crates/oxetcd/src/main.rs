@@ -25,7 +25,10 @@ enum Role {
 fn main() -> ExitCode {
     let (role, args) = role(std::env::args_os().collect());
     match role {
-        Role::Server => server::main(named("etcd", args), allocator::give_back),
+        Role::Server => {
+            let (give_back, in_use) = (allocator::give_back, allocator::in_use);
+            server::main(named("etcd", args), server::Allocator { give_back, in_use })
+        }
         Role::Ctl => ctl::main(named("etcdctl", args)),
         Role::Utl => utl::main(named("etcdutl", args)),
         Role::Bench => bench::main(named("oxetcd bench", args)),

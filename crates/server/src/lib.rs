@@ -1,7 +1,7 @@
 //! The server: threads, services, HTTP, start and stop of one member.
 //!
 //! **Architecture invariant:** layers below know no clock, thread, socket or metric; they are driven
-//! from here. Only [`main`] is public.
+//! from here. Only [`main`] and what it takes is public.
 
 mod advice;
 mod auth;
@@ -66,9 +66,18 @@ use cores::Cores;
 use member::{Listeners, Member};
 use settings::Settings;
 
-/// Runs `etcd` with these arguments (the program's name first) until it is told to stop. `give_back`
-/// has the allocator return what is free; it is called once the start is over.
-pub fn main(args: Vec<OsString>, give_back: fn()) -> ExitCode {
+/// What the server asks of the program's allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// Returns what is free to the kernel; called once the start is over.
+    pub give_back: fn(),
+    /// How many bytes are allocated.
+    pub in_use: fn() -> u64,
+}
+
+/// Runs `etcd` with these arguments (the program's name first) until it is told to stop.
+pub fn main(args: Vec<OsString>, allocator: Allocator) -> ExitCode {
+    metrics::count_by(allocator.in_use);
     let config = match config::start(args) {
         Ok((config, _logger)) => config,
         Err(status) => return ExitCode::from(u8::try_from(status).unwrap_or(1)),
@@ -76,7 +85,7 @@ pub fn main(args: Vec<OsString>, give_back: fn()) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .context("failed to start the runtime")
-        .and_then(|runtime| runtime.block_on(run(&config, give_back)));
+        .and_then(|runtime| runtime.block_on(run(&config, allocator.give_back)));
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(signal) => die_of(signal),

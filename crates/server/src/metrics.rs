@@ -4,6 +4,7 @@
 mod busy;
 mod gauges;
 mod grpc;
+mod heap;
 mod network;
 mod process;
 pub(crate) mod request_name;
@@ -24,7 +25,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, exponential_buckets,
 };
 
-pub(crate) use process::{heap, open_files_max};
+pub(crate) use heap::{count_by, heap, status_bytes};
+pub(crate) use process::open_files_max;
 
 use crate::handle::Handle;
 use busy::Busy;

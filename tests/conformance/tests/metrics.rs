@@ -216,6 +216,23 @@ async fn dashboards_and_alerts_find_what_they_read() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_heap_has_what_the_member_keeps() -> Result<()> {
+    const MIB: usize = 1 << 20;
+    let member = Member::under_test(&[]).await;
+    let mut client = member.client().await;
+    let allocated = async || scrape(&member).await.map(|all| all["go_memstats_alloc_bytes"].sum());
+    let before = allocated().await?;
+    // The log's last entries stay in memory.
+    for key in 0..32 {
+        client.put(format!("{key}"), "x".repeat(MIB)).await?;
+    }
+    let grown = allocated().await? - before;
+    assert!(grown > 16.0 * MIB as f64, "{before} bytes, then {grown} more");
+    assert!(grown < 256.0 * MIB as f64, "{before} bytes, then {grown} more");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_scrape_is_compressed_for_those_who_ask() -> Result<()> {
     let member = Member::under_test(&[]).await;
     let mut exchange = Exchange::open(

@@ -168,10 +168,10 @@ fn variables(handle: &Handle) -> String {
 
 /// The numbers of Go's memory statistics that mean something here.
 fn memory() -> Value {
-    let (in_use, free) = crate::metrics::heap().unwrap_or_default();
-    let sum = in_use + free;
-    json!({"Alloc": in_use, "HeapAlloc": in_use, "HeapInuse": in_use, "HeapIdle": free,
-           "HeapSys": sum, "Sys": sum})
+    let heap = crate::metrics::heap();
+    let (in_use, private) = (heap.in_use, heap.private);
+    json!({"Alloc": in_use, "HeapAlloc": in_use, "HeapInuse": in_use, "HeapIdle": heap.idle(),
+           "HeapSys": private, "Sys": private})
 }
 
 fn raft_status(handle: &Handle) -> Value {

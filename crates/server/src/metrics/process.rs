@@ -1,12 +1,13 @@
 //! The series of the process, and those of the Go runtime that dashboards look at, with what comes
-//! nearest here: tasks for goroutines, the allocator's numbers for the heap. Read from `/proc` and
-//! the C library when a scrape comes; a series whose source is not there is left out.
+//! nearest here: tasks for goroutines, allocations and private memory for the heap. Read from `/proc`
+//! and the allocators when a scrape comes; a series whose source is not there is left out.
 
 use std::{
     fmt::{Display, Write as _},
     fs,
 };
 
+use super::heap::heap;
 use crate::handle::Handle;
 
 /// What etcd's own exporter shows of the process, read at one time.
@@ -110,27 +111,18 @@ fn runtime(page: &mut Page, handle: &Handle) {
         "# HELP go_info {help}\n# TYPE go_info gauge\ngo_info{{version=\"{TOOLCHAIN}\"}} 1"
     )
     .expect("a string takes everything");
-    let Some((in_use, free)) = heap() else { return };
-    page.add("go_memstats_alloc_bytes", "gauge", "Bytes allocated.", Some(in_use));
-    page.add("go_memstats_heap_alloc_bytes", "gauge", "Bytes allocated.", Some(in_use));
-    page.add("go_memstats_heap_inuse_bytes", "gauge", "Bytes allocated.", Some(in_use));
-    page.add("go_memstats_heap_idle_bytes", "gauge", "Free bytes of the heap.", Some(free));
-    page.add("go_memstats_heap_sys_bytes", "gauge", "Bytes of the heap.", Some(in_use + free));
-    page.add("go_memstats_sys_bytes", "gauge", "Bytes of the heap.", Some(in_use + free));
+    let memory = heap();
+    let help = "Bytes of all allocations, as they were asked for.";
+    for name in ["alloc", "heap_alloc", "heap_inuse"] {
+        page.add(&format!("go_memstats_{name}_bytes"), "gauge", help, Some(memory.in_use));
+    }
+    let help = "Resident memory that is neither of files nor allocated.";
+    page.add("go_memstats_heap_idle_bytes", "gauge", help, Some(memory.idle()));
+    let help = "Resident memory that is not of files, stacks included.";
+    for name in ["heap_sys", "sys"] {
+        page.add(&format!("go_memstats_{name}_bytes"), "gauge", help, Some(memory.private));
+    }
 }
 
 /// What `etcd_server_go_version` and `go_info` name in the place of a Go release.
 pub(super) const TOOLCHAIN: &str = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
-
-/// Bytes of the heap that are in use, and those that are not.
-#[cfg(target_env = "gnu")]
-pub(crate) fn heap() -> Option<(u64, u64)> {
-    // SAFETY: the call has no arguments and returns plain numbers.
-    let info = unsafe { libc::mallinfo2() };
-    Some((info.uordblks as u64 + info.hblkhd as u64, info.fordblks as u64))
-}
-
-#[cfg(not(target_env = "gnu"))]
-pub(crate) fn heap() -> Option<(u64, u64)> {
-    None
-}

@@ -4,26 +4,22 @@
 use std::fs;
 
 use super::format::Profile;
-use crate::handle::Handle;
-
-/// A line of `/proc/self/status` in bytes.
-fn status_bytes(status: &str, name: &str) -> Option<i64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    let kilobytes: i64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
-}
+use crate::{
+    handle::Handle,
+    metrics::{heap as memory, status_bytes},
+};
 
 /// The parts: name, allocations, bytes.
 fn parts(handle: &Handle) -> Vec<(&'static str, i64, i64)> {
-    let (in_use, free) = crate::metrics::heap().unwrap_or_default();
+    let memory = memory();
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let unflushed = handle.window.pending_bytes() as u64;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let of = |name| status_bytes(&status, name).unwrap_or(0);
+    let of = |name| bytes(status_bytes(&status, name).unwrap_or(0));
     vec![
         ("heap.unflushed_changes", handle.window.pending_ops() as i64, bytes(unflushed)),
-        ("heap.other_allocations", 1, bytes(in_use.saturating_sub(unflushed))),
-        ("heap.free", 0, bytes(free)),
+        ("heap.other_allocations", 1, bytes(memory.in_use.saturating_sub(unflushed))),
+        ("private.not_allocated", 0, bytes(memory.idle())),
         ("mapped_files.resident", 0, of("RssFile")),
         ("stacks", 0, of("VmStk")),
     ]
@@ -42,17 +38,4 @@ pub(crate) fn heap(handle: &Handle) -> Vec<u8> {
         profile.add_named(name, vec![objects, bytes, objects, bytes]);
     }
     profile.gzipped()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_read_from_the_status_of_a_process() {
-        let status = "VmPeak:\t 1 kB\nRssFile:\t      1200 kB\nThreads:\t3\n";
-        assert_eq!(status_bytes(status, "RssFile"), Some(1200 * 1024));
-        assert_eq!(status_bytes(status, "Threads"), None);
-        assert_eq!(status_bytes(status, "Rss"), None);
-    }
 }
