@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Rest of `idle` and `restart` before memory is read.
-const REST: Duration = Duration::from_secs(3);
+pub(crate) const REST: Duration = Duration::from_secs(3);
 /// Bytes of a value in `restart`.
 const RESTART_VALUE_BYTES: usize = 1024;
 

@@ -4,10 +4,11 @@
 use crate::{
     args::page::PageArgs,
     compare::{
-        run::Comparison,
+        run::{Comparison, REST},
         table::{Cell, Row},
         workloads,
     },
+    single::idle,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{fmt::Write as _, fs};
@@ -72,6 +73,7 @@ fn generated(comparisons: &[Comparison]) -> String {
          server's figure over the second's. A closed loop unless the command line has\n`--rate`.\n",
         first.rounds, first.seconds
     );
+    out.push_str(&of_single_servers());
     let _ = writeln!(out, "- machine: {} cores, {}", first.cores, first.machine);
     for (server, version) in first.servers.iter().zip(&first.versions) {
         let _ = writeln!(out, "- {server}: {version}");
@@ -98,6 +100,20 @@ fn generated(comparisons: &[Comparison]) -> String {
     }
     out.push('\n');
     out
+}
+
+/// How the workloads are measured that are no loads.
+fn of_single_servers() -> String {
+    format!(
+        "`idle`: memory after {rest} s of rest, then `after use`: one client has put {keys} keys with values \
+         of {value} bytes, read each, listed all, and\nis gone, and the server has rested for {rest} s \
+         again. Restarts: `read at start` is what the disk had to read for the process until\nits first \
+         answer (`read_bytes` of `/proc/PID/io`); before a cold one the page cache of the data dir's \
+         files is dropped.\n\n",
+        rest = REST.as_secs(),
+        keys = idle::USED_KEYS,
+        value = idle::VALUE_BYTES,
+    )
 }
 
 /// The workloads of a comparison in the order they ran.
@@ -203,6 +219,13 @@ mod tests {
         assert!(again.contains("\ntwo\n") && !again.contains("one"));
         assert!(again.starts_with("# Title\n\nwords") && again.ends_with("\nmore words\n"));
         assert!(placed("", "x\n").starts_with("# Performance"));
+    }
+
+    #[test]
+    fn the_method_names_what_is_measured() {
+        let text = of_single_servers();
+        assert!(text.contains("put 1000 keys with values of 256 bytes"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 150), "{text}");
     }
 
     #[test]

@@ -58,7 +58,12 @@ pub(crate) fn cpu_time(pid: u32) -> Option<CpuTime> {
 
 /// Bytes process `pid` sent to the block layer; needs the rights of its owner.
 pub(crate) fn write_bytes(pid: u32) -> Option<u64> {
-    parse_write_bytes(&read(pid, "io")?)
+    parse_io(&read(pid, "io")?, "write_bytes:")
+}
+
+/// Bytes process `pid` had the block layer read, by calls and by faults; needs the rights of its owner.
+pub(crate) fn read_bytes(pid: u32) -> Option<u64> {
+    parse_io(&read(pid, "io")?, "read_bytes:")
 }
 
 /// Memory of process `pid`.
@@ -96,8 +101,8 @@ fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     Some(utime + stime)
 }
 
-fn parse_write_bytes(io: &str) -> Option<u64> {
-    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+fn parse_io(io: &str, name: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 fn parse_memory(status: &str) -> Option<Memory> {
@@ -138,7 +143,9 @@ mod tests {
     #[test]
     fn reads_io_and_memory() {
         let io = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
-        assert_eq!(parse_write_bytes(io), Some(4096));
+        assert_eq!(parse_io(io, "write_bytes:"), Some(4096));
+        assert_eq!(parse_io(io, "read_bytes:"), Some(3));
+        assert_eq!(parse_io("rchar: 1\n", "read_bytes:"), None);
         let status = "Name:\tx\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nRssAnon:\t  100 kB\n";
         let wanted = Memory { peak_rss_kib: 300, rss_kib: 200, rss_anon_kib: 100 };
         assert_eq!(parse_memory(status), Some(wanted));

@@ -66,6 +66,7 @@ pub(crate) async fn measure(
     let mut server = Server::start(program, &home, ports)?;
     let restarted = server.ready(&home).await?;
     let cpu = procfs::cpu_time(server.pid()).context("read its processor time")?;
+    let read = procfs::read_bytes(server.pid()).context("read what it read")?;
     let at_read = procfs::memory(server.pid()).context("read its memory")?;
     tokio::time::sleep(fill.rest).await;
     let rested = procfs::memory(server.pid()).context("read its memory")?;
@@ -77,6 +78,7 @@ pub(crate) async fn measure(
     let payload = (fill.keys * fill.revisions) as f64 * (fill.val_size + KEY_BYTES) as f64;
     figures.push("restart to read, ms", restarted.as_secs_f64() * 1e3, Better::Lower);
     figures.push("CPU until read, ms", cpu.0.as_secs_f64() * 1e3, Better::Lower);
+    figures.push("read at start, MiB", read as f64 / (1024.0 * 1024.0), Better::Lower);
     figures.push("RSS at first read, MiB", at_read.rss_kib as f64 / 1024.0, Better::Lower);
     figures.push_memory(&rested);
     let private = listed.rss_anon_kib as f64 / 1024.0;
