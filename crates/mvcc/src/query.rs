@@ -50,6 +50,9 @@ pub struct RangeQuery {
     pub target: SortTarget,
     /// Answer only how many keys there are.
     pub count_only: bool,
+    /// Leave out how many keys there are, where that takes another look at the index; the count is 0
+    /// then. For what is read in parts.
+    pub uncounted: bool,
     /// Leave out values.
     pub keys_only: bool,
     /// Leave out keys last changed before this revision; 0 for none.
@@ -72,6 +75,7 @@ impl RangeQuery {
             order: SortOrder::None,
             target: SortTarget::Key,
             count_only: false,
+            uncounted: false,
             keys_only: false,
             min_mod_revision: 0,
             max_mod_revision: 0,
@@ -120,6 +124,7 @@ impl From<&RangeRequest> for RangeQuery {
             order,
             target,
             count_only: request.count_only,
+            uncounted: false,
             keys_only: request.keys_only,
             min_mod_revision: request.min_mod_revision,
             max_mod_revision: request.max_mod_revision,

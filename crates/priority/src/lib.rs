@@ -28,6 +28,14 @@ pub fn give_way() {
     as_usual();
 }
 
+/// Lets those have the processor now that wait for it and may have it. For work that gives way, every
+/// tenth of a millisecond or so: a thread that wakes up with its share used up is not let in at once,
+/// and who has the processor then keeps it until something happens there, or until the next tick of
+/// the clock, up to 4 ms later.
+pub fn let_others() {
+    std::thread::yield_now();
+}
+
 /// Has this thread run soon after it wakes, for a short time. It gets no more of the processors than
 /// before.
 pub fn be_prompt() {

@@ -154,7 +154,11 @@ impl View<'_> {
             drop(index);
             rest = if back { piece.walk_back(&mut visit) } else { piece.walk(&mut visit) };
         }
-        let count = if chosen.len() < enough { exist } else { self.count(query, at) };
+        let count = match chosen.len() < enough {
+            true => exist,
+            false if query.uncounted => 0,
+            false => self.count(query, at),
+        };
         (chosen, count)
     }
 

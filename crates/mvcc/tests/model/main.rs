@@ -13,7 +13,7 @@ use api::{ids::LeaseId, range::KeyRange};
 use bytes::Bytes;
 use common::Member;
 use mvcc::{RangeQuery, ReadError, RecentLimits, SortOrder, SortTarget};
-use naive::{Action, Entry, Model, Outcome, outcome};
+use naive::{Action, Entry, Model, Outcome, counted_as, outcome};
 use storage::{
     engine::{LmdbBackend, LmdbOptions},
     mem::MemBackend,
@@ -169,6 +169,7 @@ impl Pair {
                 SortTarget::Value,
             ]),
             count_only: random.chance(5),
+            uncounted: random.chance(5),
             keys_only: random.chance(4),
             min_mod_revision: some(random),
             max_mod_revision: some(random),
@@ -182,10 +183,10 @@ impl Pair {
         for _ in 0..12 {
             let query = self.query();
             let got = outcome(self.member.store.range(&query));
-            assert_eq!(got, self.model.range(&query), "{query:?}");
-            let got = self.member.write(|txn| txn.range(&query)).0;
+            assert_eq!(got, counted_as(&got, &query, self.model.range(&query)), "{query:?}");
+            let got = outcome(self.member.write(|txn| txn.range(&query)).0);
             self.log.push(Entry::Txn(Vec::new()));
-            assert_eq!(outcome(got), self.model.range(&query), "{query:?}");
+            assert_eq!(got, counted_as(&got, &query, self.model.range(&query)), "{query:?}");
         }
         let state = self.model.state(self.model.revision);
         let (range, log) = (self.key_range(), &mut self.log);

@@ -187,3 +187,19 @@ pub fn outcome<T>(result: Result<T, ReadError>) -> Result<T, Outcome> {
         ReadError::Storage(error) => panic!("{error}"),
     })
 }
+
+/// What is expected of a query that need not count: 0, where the limit cuts its keys off in their own
+/// order, else what it tells if that is right.
+pub fn counted_as(
+    got: &Result<RangeAnswer, Outcome>,
+    query: &RangeQuery,
+    mut wanted: Result<RangeAnswer, Outcome>,
+) -> Result<RangeAnswer, Outcome> {
+    if let (true, Ok(got), Ok(wanted)) = (query.uncounted, got, &mut wanted) {
+        let is_cut = wanted.more && query.target == SortTarget::Key;
+        if !query.count_only && (is_cut || got.count == 0) {
+            wanted.count = 0;
+        }
+    }
+    wanted
+}

@@ -95,6 +95,9 @@ impl Future for Roaming {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_away {
+            priority::let_others();
+        }
         if self.seat.poll(cx).is_ready() {
             return Poll::Ready(());
         }

@@ -1,8 +1,8 @@
 //! Long range reads: off the threads that serve connections, in steps, few at once.
 //!
 //! Whoever reads a hundred thousand keys takes a processor, and each of the store's locks for moments
-//! again and again. So few threads read ranges, one for two cores, and each reads a limited number of
-//! keys for one answer before it goes on with the next.
+//! again and again. So few threads read ranges, one for two cores, which give way to those that serve
+//! everybody, and each reads a limited number of keys for one answer before it goes on with the next.
 //! The first keys are read at once, by the thread of the connection: most ranges have no more.
 //!
 //! An answer is held until its client has read it. How many bytes of such answers there may be before
@@ -24,8 +24,10 @@ use crate::{limits::LONG_ANSWERS_BYTES, status::Failure, workers::Workers};
 
 /// Keys of a range that are read at once.
 const FIRST_KEYS: i64 = 256;
-/// Keys that are read for one answer before it is another's turn.
-const STEP_KEYS: i64 = 10_000;
+/// Keys that are read before other threads may have the processor.
+const TURN_KEYS: i64 = 250;
+/// Such turns for one answer before another has its own.
+const STEP_TURNS: i64 = 40;
 
 /// See the module.
 pub(crate) struct Lists {
@@ -46,7 +48,7 @@ impl Lists {
     /// Reads on one thread for two cores.
     pub(crate) fn start() -> io::Result<Lists> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let readers = Workers::start("range", (cores / 2).max(1), || {})?;
+        let readers = Workers::start("range", (cores / 2).max(1), priority::give_way)?;
         Ok(Lists { gate: Gate::new(LONG_ANSWERS_BYTES), readers })
     }
 
@@ -93,7 +95,8 @@ impl Lists {
         let keys = least(query.limit, answer.count);
         let expected = bytes / answer.kvs.len().max(1) * usize::try_from(keys).unwrap_or(0);
         let mut share = self.gate.enter(expected).await;
-        let mut reading = Reading { query: query.clone(), answer, bytes };
+        let rest = RangeQuery { uncounted: true, ..query.clone() };
+        let mut reading = Reading { query: rest, answer, bytes };
         reading
             .answer
             .kvs
@@ -118,14 +121,20 @@ impl Reading {
 
     /// Reads the next keys.
     fn step(mut self, store: &Store) -> Result<Reading, ReadError> {
-        let last = self.answer.kvs.last().expect("an answer with more to come has keys");
-        let mut next = self.query.clone();
-        next.range = after(&self.query.range, last);
-        next.limit = self.left().map_or(STEP_KEYS, |left| left.min(STEP_KEYS));
-        let read = store.range(&next)?;
-        self.bytes += bytes_of(&read.kvs);
-        self.answer.kvs.extend(read.kvs);
-        self.answer.more = read.more;
+        for _ in 0..STEP_TURNS {
+            let last = self.answer.kvs.last().expect("an answer with more to come has keys");
+            let mut next = self.query.clone();
+            next.range = after(&self.query.range, last);
+            next.limit = self.left().map_or(TURN_KEYS, |left| left.min(TURN_KEYS));
+            let read = store.range(&next)?;
+            self.bytes += bytes_of(&read.kvs);
+            self.answer.kvs.extend(read.kvs);
+            self.answer.more = read.more;
+            if !self.answer.more || self.left() == Some(0) {
+                break;
+            }
+            priority::let_others();
+        }
         Ok(self)
     }
 }

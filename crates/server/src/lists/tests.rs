@@ -8,7 +8,8 @@ use storage::{Op, mem::MemBackend};
 
 use super::*;
 
-const KEYS: usize = 2 * STEP_KEYS as usize + 500;
+const STEP: i64 = STEP_TURNS * TURN_KEYS;
+const KEYS: usize = 2 * STEP as usize + 500;
 
 fn key(number: usize) -> Bytes {
     format!("key-{number:06}").into()
@@ -38,7 +39,7 @@ async fn the_steps_are_what_one_read_answers() {
     let revision = store.revision();
     let some = KeyRange::Span(key(10), key(KEYS - 10));
     let few = KeyRange::Span(key(10), key(20));
-    let step = STEP_KEYS;
+    let step = STEP;
     for range in [all().range, some, few] {
         for limit in [0, 1, FIRST_KEYS, FIRST_KEYS + 1, step, step + FIRST_KEYS, 3 * step] {
             for (revision, keys_only) in [(0, false), (revision - 3, false), (0, true)] {

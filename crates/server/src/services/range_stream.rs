@@ -137,6 +137,7 @@ impl Cursor {
         query.range = key_range(&self.request);
         if self.pinned > 0 {
             query.revision = self.pinned;
+            query.uncounted = true;
         }
         let left = self.request.limit - self.sent;
         query.limit =
