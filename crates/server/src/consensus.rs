@@ -13,7 +13,10 @@ use api::{
 use apply::Response;
 use membership::Member;
 use replica::PeerProgress;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::{driver::NodeEvent, handle::Handle, status::Failure, waiters::Ended};
 
@@ -109,7 +112,20 @@ impl Handle {
             tracing::warn!("local-member-id" = %self.member, error, "leadership transfer failed");
             return;
         };
-        if let Err(failure) = self.transfer_leader(heir, self.limits.request_timeout).await {
+        // Raft gives it up by then; an heir that goes away itself is not waited for.
+        let limit = self.limits.election_timeout + self.limits.heartbeat;
+        let gone = async {
+            while self.active_since(heir).is_some() {
+                sleep(self.limits.heartbeat).await;
+            }
+            let message = Error::UnhealthyCluster.message().into();
+            Err(Failure { code: Code::Unavailable, message })
+        };
+        let transferred = tokio::select! {
+            transferred = self.transfer_leader(heir, limit) => transferred,
+            gone = gone => gone,
+        };
+        if let Err(failure) = transferred {
             let error = &failure.message;
             tracing::warn!("local-member-id" = %self.member, %error, "leadership transfer failed");
         }
