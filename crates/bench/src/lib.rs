@@ -7,7 +7,8 @@
 //!
 //! **Architecture invariant:** knows the server by its protocol, its `/metrics` and its `/proc`
 //! entries alone, so real etcd is measured by the very same code. Of the workspace it uses `api`,
-//! `tls` to connect and `priority` for its threads; only the verb `mvcc`, which measures the store without a server, uses the store.
+//! `tls` to connect and `priority` for its threads; only the verb `mvcc`, which measures the store
+//! without a server, uses the store.
 
 mod args;
 mod compare;
